@@ -1,0 +1,1 @@
+"""Music source separation with Hybrid Demucs."""

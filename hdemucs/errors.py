@@ -1,0 +1,33 @@
+"""Every exception that a user of hdemucs can meet: one line that names the file and the remedy."""
+
+
+class HDemucsError(Exception):
+    """Base of all errors that hdemucs raises on purpose; `str(error)` is one line, fit to be shown."""
+
+
+class AudioError(HDemucsError):
+    """A source cannot be read, or holds nothing that can be separated."""
+
+
+class OutputError(HDemucsError):
+    """Stems cannot be written: the folder, the disk, the format or the file name refuses."""
+
+
+class CheckpointError(HDemucsError):
+    """A model file is damaged, unsafe, or describes a network that this library does not have."""
+
+
+class UnknownModelError(HDemucsError):
+    """A model name is not registered, and no file of that name exists."""
+
+
+class DownloadError(HDemucsError):
+    """A model file cannot be fetched: no network, a refusing server, or a wrong checksum."""
+
+
+class OptionError(HDemucsError, ValueError):
+    """An option has a value that cannot be meant: an unknown stem, an overlap of 2, a bad template."""
+
+
+class Cancelled(HDemucsError):
+    """The caller asked, through `Progress.cancel`, to stop a separation."""

@@ -1,0 +1,81 @@
+"""Compressed residual branches (arXiv 2111.03600, section 3)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parameter import Parameter
+
+from hdemucs.model.attention import LocalAttention
+from hdemucs.model.lstm import BLSTM
+
+COMPRESSION = 4
+DEPTH = 2
+INITIAL_SCALE = 1e-4
+
+
+def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor:
+    """`norm(conv(x))` for a 1x1 convolution and a normalisation over all channels and steps, in one product.
+
+    Mean and variance of the output follow from mean and covariance of the input, which has an eighth of the
+    channels: the output is written once, normalised. The moments are centred, so that rows that hardly vary
+    (a frequency above a recording's low-pass) keep their precision.
+
+    Args:
+        x: `[N, H, T]`.
+        conv: from H to K channels.
+        norm: over the K channels as one group.
+
+    Returns:
+        `[N, T, K]`.
+    """
+    assert conv.bias is not None
+    weight = conv.weight[:, :, 0, 0]
+    mean_x = x.mean(-1)
+    centred = x - mean_x[..., None]
+    covariance = centred @ centred.transpose(1, 2) / x.shape[-1]
+    means = F.linear(mean_x, weight, conv.bias)
+    mean = means.mean(1, keepdim=True)
+    variance = ((weight @ covariance) * weight).sum(-1) + (means - mean) ** 2
+    scale = norm.weight * (variance.mean(1, keepdim=True) + norm.eps).rsqrt()
+    shift = norm.bias + (means - mean) * scale
+    return torch.baddbmm(shift[:, None], centred.transpose(1, 2), scale[:, None] * weight.t())
+
+
+class ResidualLayer(nn.Module):
+    """Dilated convolution to a quarter of the channels, LSTM and attention there, and back, scaled.
+
+    Args:
+        channels: in and out.
+        dilation: in steps, of the convolution of width 3.
+        lstm, attention: whether the layer has them.
+    """
+
+    def __init__(self, channels: int, dilation: int, lstm: bool, attention: bool) -> None:
+        super().__init__()
+        hidden = channels // COMPRESSION
+        self.conv1 = nn.Conv2d(channels, hidden, (1, 3), dilation=(1, dilation), padding=(0, dilation))
+        self.norm1 = nn.GroupNorm(1, hidden)
+        self.lstm = BLSTM(hidden) if lstm else None
+        self.attention = LocalAttention(hidden) if attention else None
+        self.conv2 = nn.Conv2d(hidden, 2 * channels, 1)
+        self.norm2 = nn.GroupNorm(1, 2 * channels)
+        self.scale = Parameter(torch.full((channels,), INITIAL_SCALE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, F, T]` to the same shape; rows of different frequency never meet."""
+        b, c, f, t = x.shape
+        rows = self.conv1(x).permute(0, 2, 1, 3).reshape(b * f, -1, t)
+        y = F.gelu(self.norm1(rows))
+        if self.lstm is not None:
+            y = self.lstm(y.transpose(1, 2)).transpose(1, 2)
+        if self.attention is not None:
+            y = self.attention(y)
+        y = F.glu(project_normalised(y, self.conv2, self.norm2), -1)
+        return torch.addcmul(x, y.view(b, f, t, c).permute(0, 3, 1, 2), self.scale.view(-1, 1, 1))
+
+
+class ResidualBranch(nn.Sequential):
+    """Two residual layers with dilations 1 and 2, for any `[B, C, F, T]`."""
+
+    def __init__(self, channels: int, lstm: bool, attention: bool) -> None:
+        super().__init__(*(ResidualLayer(channels, 2**d, lstm, attention) for d in range(DEPTH)))

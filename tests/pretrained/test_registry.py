@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import importlib.resources
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hdemucs.errors import HDemucsError, UnknownModelError
+from hdemucs.pretrained import Card, cards, get_card
+from hdemucs.pretrained.registry import CARDS, UNSUPPORTED, read_card
+
+FOUR = ("drums", "bass", "other", "vocals")
+DEMUCS_ROOT = "https://dl.fbaipublicfiles.com/demucs/"
+TORCHAUDIO_ROOT = "https://download.pytorch.org/torchaudio/"
+REMOTE = importlib.resources.files("demucs") / "remote"
+FROM_DEMUCS = [card for card in cards() if card.files[0].url.startswith(DEMUCS_ROOT)]
+FROM_TORCHAUDIO = [card for card in cards() if card.files[0].url.startswith(TORCHAUDIO_ROOT)]
+
+
+def name_of(card: Card) -> str:
+    return card.name
+
+
+def demucs_files() -> dict[str, str]:
+    """Addresses by signature, as demucs builds them from its list."""
+    addresses, root = {}, ""
+    for line in (REMOTE / "files.txt").read_text().splitlines():
+        if line.startswith("root:"):
+            root = line.removeprefix("root:").strip()
+        elif line and not line.startswith("#"):
+            addresses[line.split("-")[0]] = DEMUCS_ROOT + root + line
+    return addresses
+
+
+def shares(members: list[str], weights: list[list[float]]) -> dict[str, list[Fraction]]:
+    """What part of each source each distinct member contributes."""
+    totals = [sum(map(Fraction, column)) for column in zip(*weights, strict=True)]
+    result = {member: [Fraction(0)] * len(totals) for member in members}
+    for member, row in zip(members, weights, strict=True):
+        parts = [Fraction(weight) / total for weight, total in zip(row, totals, strict=True)]
+        result[member] = [old + new for old, new in zip(result[member], parts, strict=True)]
+    return result
+
+
+def test_every_model_comes_from_demucs_or_torchaudio():
+    assert len(FROM_DEMUCS) + len(FROM_TORCHAUDIO) == len(cards()) == 8
+
+
+@pytest.mark.parametrize("card", cards(), ids=name_of)
+def test_card_describes_a_model(card: Card):
+    assert card.sources == FOUR
+    assert card.sample_rate == 44100
+    assert len({file.name for file in card.files}) == len(card.files)
+    for text in (card.summary, card.training_data, card.licence, card.paper, card.homepage):
+        assert text.strip() == text
+        assert text
+    for score in card.published:
+        assert score.overall or score.sources
+        assert all(0 < value < 12 for value in [score.overall or 1, *(score.sources or {}).values()])
+
+
+@pytest.mark.parametrize("card", [card for card in cards() if card.published], ids=name_of)
+def test_published_overall_score_is_the_mean_of_the_sources(card: Card):
+    for score in card.published:
+        assert score.sources is not None
+        assert set(score.sources) == set(FOUR)
+        mean = sum(score.sources.values()) / 4
+        assert score.overall is None or abs(score.overall - mean) < 0.011
+
+
+@pytest.mark.parametrize("card", FROM_DEMUCS, ids=name_of)
+def test_members_are_those_of_demucs(card: Card):
+    bag = yaml.safe_load((REMOTE / f"{card.name}.yaml").read_text())
+    signatures = [file.name.split("-")[0] for file in card.files]
+    assert signatures == list(dict.fromkeys(bag["models"]))
+    assert card.segment == bag["segment"]
+    assert [file.url for file in card.files] == [demucs_files()[signature] for signature in signatures]
+
+    ours = card.weights or [[1.0] * 4 for _ in card.files]
+    theirs = bag.get("weights", [[1.0] * 4 for _ in bag["models"]])
+    assert shares(signatures, [list(row) for row in ours]) == shares(bag["models"], theirs)
+
+
+@pytest.mark.parametrize("card", FROM_DEMUCS, ids=name_of)
+def test_checksums_begin_with_the_digits_that_demucs_publishes(card: Card):
+    for file in card.files:
+        published = Path(file.name).stem.split("-")[1]
+        assert file.sha256 is not None
+        assert len(file.sha256) in (8, 64)
+        assert file.sha256.startswith(published)
+        assert file.folder == "checkpoints"
+
+
+@pytest.mark.parametrize("card", FROM_TORCHAUDIO, ids=name_of)
+def test_torchaudio_models_share_its_place_in_the_cache(card: Card):
+    (file,) = card.files
+    assert file.folder == "torchaudio/models"
+    assert file.url == f"{TORCHAUDIO_ROOT}models/{file.name}"
+
+
+def test_what_is_not_known_is_not_made_up():
+    unverifiable = [card.name for card in cards() if not card.verifiable]
+    assert unverifiable == ["hdemucs_high_musdb"]
+    assert get_card("hdemucs_high_musdb").size is None
+    assert get_card("mdx").size == 2 * 178048329 + 167334095 + 167918783
+    # Models that were trained on the test set of MusDB-HQ have no score on it.
+    for name in ("mdx_extra", "hdemucs_high_musdb_plus"):
+        assert all("MusDB" not in score.data for score in get_card(name).published)
+
+
+def test_every_demucs_model_is_registered_or_declined():
+    names = {path.name.removesuffix(".yaml") for path in REMOTE.iterdir() if path.name.endswith(".yaml")}
+    assert names == {card.name for card in FROM_DEMUCS} | set(UNSUPPORTED)
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_unsupported_model_names_the_closest_one(name: str):
+    with pytest.raises(UnknownModelError, match="not supported") as caught:
+        get_card(name)
+    closest = str(caught.value).split()[-1]
+    assert get_card(closest).name == closest
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("hdemucs_mm", "hdemucs_mmi"), ("MDX", "mdx"), ("mdxextra", "mdx_extra")]
+)
+def test_unknown_model_names_the_nearest(name: str, nearest: str):
+    with pytest.raises(UnknownModelError, match=rf"did you mean .*\b{nearest}\b.*hdemucs models"):
+        get_card(name)
+
+
+def test_unknown_model_without_a_near_name_points_to_the_list():
+    with pytest.raises(UnknownModelError, match="No model is named 'qwertz'; `hdemucs models` lists all 8"):
+        get_card("qwertz")
+
+
+def test_listing_the_models_imports_neither_torch_nor_the_hub():
+    code = (
+        "import sys, hdemucs.pretrained as p; p.cards(); p.is_downloaded(p.get_card('mdx'));"
+        "print([name for name in ('torch', 'huggingface_hub') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def write_card(folder: Path, **changes: Any) -> Path:
+    data = yaml.safe_load((CARDS / "mdx.yaml").read_text())
+    data = {key: value for key, value in {**data, **changes}.items() if value is not None}
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def test_card_takes_its_name_from_its_file(tmp_path: Path):
+    card = read_card(write_card(tmp_path))
+    assert card.name == "mine"
+    assert card.weights == get_card("mdx").weights
+
+
+FILE = {"url": "https://host/a.th"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"colour": "blue"}, "unknown keys: colour"),
+        ({"files": [{**FILE, "sha": "0"}]}, r"files\[0\] has unknown keys: sha"),
+        ({"licence": None}, "lacks licence"),
+        ({"files": [{"sha256": "01234567"}]}, r"files\[0\] lacks url"),
+        ({"sample_rate": "44100"}, "sample_rate must be int"),
+        ({"sample_rate": True}, "sample_rate must be int"),
+        ({"sources": "drums"}, "sources must be"),
+        ({"sources": ["drums", 2]}, r"sources\[1\] must be str"),
+        ({"sources": []}, "must not be empty"),
+        ({"weights": [[1, 1, 1, 1]]}, "4 rows of 4 numbers"),
+        ({"weights": [[1, 1, 1]] * 4}, "4 rows of 4 numbers"),
+        ({"weights": [[1, 1, 1, 0]] * 4}, "weights of vocals"),
+        ({"weights": [[1, 1, 1, "x"]] * 4}, r"weights\[0\]\[3\] must be float"),
+        ({"files": [{**FILE, "sha256": "123"}] * 4}, "sha256 of a.th"),
+        ({"files": [{**FILE, "sha256": 12345678}] * 4}, r"files\[0\].sha256 must be str"),
+        ({"files": [{"url": "a.th"}] * 4}, "not a web address"),
+        ({"published": [{"data": "d", "where": "w", "sources": {"flute": 1.0}}]}, "flute"),
+        ({"name": "other"}, "differ"),
+    ],
+)
+def test_bad_card_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], complaint: str):
+    with pytest.raises(HDemucsError, match=complaint) as caught:
+        read_card(write_card(tmp_path, **changes))
+    assert "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "files: [", "\0"])
+def test_file_that_is_no_card_is_refused_by_name(tmp_path: Path, text: str):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(HDemucsError, match=r"broken\.yaml cannot be used") as caught:
+        read_card(path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,54 @@
+"""The reference implementations that parity tests compare with, as they stand in the test extra."""
+
+import importlib.metadata
+import importlib.util
+from types import ModuleType
+from typing import Any
+
+import torch
+from demucs.demucs import Demucs as DemucsReference
+from demucs.hdemucs import HDemucs as HDemucsReference
+from torch import nn
+
+from hdemucs.checkpoint.build import build
+from hdemucs.checkpoint.foreign import translate_settings, translate_weights
+from hdemucs.model import Network
+
+SOURCES = ["drums", "bass", "other", "vocals"]
+REFERENCES = {"HDemucs": HDemucsReference, "Demucs": DemucsReference}
+
+
+def torchaudio_hdemucs() -> ModuleType:
+    """torchaudio's module of Hybrid Demucs, read from the installed distribution without its package, whose
+    compiled part refuses to load beside torch builds other than its own."""
+    files = importlib.metadata.files("torchaudio") or []
+    path = next(file for file in files if file.name == "_hdemucs.py")
+    spec = importlib.util.spec_from_file_location("torchaudio_hdemucs", str(path.locate()))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def randomise(model: nn.Module, seed: int = 0) -> None:
+    """Weights as after training: residual branches count, and no normalisation is neutral."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if name.endswith(".scale"):
+            parameter.data = 0.3 + 0.1 * noise
+        elif parameter.dim() == 1:
+            parameter.data = parameter.data + 0.1 * noise
+        else:
+            parameter.data = parameter.data * (1 + 0.1 * noise)
+
+
+def reference_pair(architecture: str, **settings: Any) -> tuple[nn.Module, Network]:
+    """A model of the package `demucs` with random weights, and this library's with the same."""
+    torch.manual_seed(0)
+    settings = {"sources": SOURCES, **settings}
+    reference = REFERENCES[architecture](**settings).eval()
+    randomise(reference)
+    state = translate_weights(architecture, reference.state_dict())
+    return reference, build(architecture, translate_settings(architecture, [], settings), state)
