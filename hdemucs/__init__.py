@@ -1,1 +1,55 @@
-"""Music source separation with Hybrid Demucs."""
+"""Music source separation with Hybrid Demucs: a song in, its drums, bass, other and vocals out.
+
+    import hdemucs
+
+    stems = hdemucs.separate("song.mp3")
+    stems.save("separated/song")
+
+Importing the package does not import torch; the first use of a name does.
+"""
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from hdemucs import errors
+from hdemucs.errors import HDemucsError
+
+if TYPE_CHECKING:
+    from hdemucs.apply import Options, Progress
+    from hdemucs.pretrained import load_model
+    from hdemucs.separator import Format, Separator, Stems, separate
+
+try:
+    __version__ = version("hdemucs")
+except PackageNotFoundError:
+    # A checkout that is on the path without being installed.
+    __version__ = "0+unknown"
+
+_HOMES = {
+    "Format": "separator",
+    "Options": "apply",
+    "Progress": "apply",
+    "Separator": "separator",
+    "Stems": "separator",
+    "load_model": "pretrained",
+    "separate": "separator",
+}
+
+__all__ = [
+    "Format",
+    "HDemucsError",
+    "Options",
+    "Progress",
+    "Separator",
+    "Stems",
+    "errors",
+    "load_model",
+    "separate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hdemucs' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hdemucs.{_HOMES[name]}"), name)

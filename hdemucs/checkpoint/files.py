@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from hdemucs.checkpoint.build import arguments_of, build, one_line
 from hdemucs.checkpoint.foreign import (
@@ -60,7 +60,8 @@ def save(
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             part = Path(folder) / "part"
-            save_file(state, part, metadata={KEY: json.dumps(metadata)})
+            # Not safetensors' own writing to a file, which leaves it unreadable for others.
+            part.write_bytes(to_bytes(state, metadata={KEY: json.dumps(metadata)}))
             part.replace(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({one_line(error)})") from error

@@ -60,17 +60,22 @@ def istft(z: Tensor, length: int, padding: Padding = "aligned") -> Tensor:
     """Inverse of `stft`: complex `[B, C, F, T]` to real `[B, C, length]`, the Nyquist bin taken as zero."""
     n_fft = 2 * z.shape[-2]
     hop = n_fft // 4
-    whole = -(-length // hop) * hop
-    if padding == "centered":
-        border, start, end = 0, 0, length
-    elif padding == "aligned":
-        border, start, end = 2, hop // 2 * 3, whole + 2 * (hop // 2 * 3)
-    else:
-        border, start, end = 2, 0, whole
-    z = F.pad(z, (border, border, 0, 1))
+    # Where the signal starts, from the first frame on; and how many frames of silence there are around.
+    start, border = {"aligned": (hop // 2 * 3, 2), "aligned_old": (0, 2), "centered": (2 * hop, 0)}[padding]
     window = torch.hann_window(n_fft, dtype=z.real.dtype, device=z.device)
-    x = torch.istft(z.flatten(0, 1), n_fft, hop, window=window, normalized=True, length=end)
-    return x.unflatten(0, z.shape[:2])[..., start : start + length]
+    frames = torch.fft.irfft(z.transpose(-1, -2), n_fft, norm="ortho")
+    x = _overlap_add(frames * window)[..., start : start + length]
+    envelope = _overlap_add((window**2).expand(z.shape[-1] + 2 * border, -1))
+    return x / envelope[start + border * hop :][:length]
+
+
+def _overlap_add(frames: Tensor) -> Tensor:
+    """`[..., T, 4 * hop]` to `[..., (T + 3) * hop]`."""
+    quarters = frames.unflatten(-1, (4, -1))
+    out = F.pad(quarters[..., 0, :], (0, 0, 0, 3))
+    for index in range(1, 4):
+        out[..., index : index + frames.shape[-2], :] += quarters[..., index, :]
+    return out.flatten(-2)
 
 
 def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) -> Tensor:

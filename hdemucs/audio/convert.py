@@ -1,0 +1,45 @@
+"""From any source to what a model was trained on: its sample rate, its channels, finite samples."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from hdemucs.audio.remix import remix
+from hdemucs.audio.resample import resample
+from hdemucs.audio.source import AudioSource
+from hdemucs.errors import AudioError
+
+
+def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Tensor]:
+    """Read a source from the start in the sample rate (Hz) and number of channels of a model.
+
+    Returns:
+        Blocks `[channels, n]`, n >= 1, float32.
+
+    Raises:
+        AudioError: while iterating: the source is damaged, has NaN or infinite samples, or no audio at all.
+    """
+    remixed = (remix(block, channels) for block in _finite(source))
+    empty = True
+    for block in resample(remixed, source.sample_rate, sample_rate):
+        empty = False
+        yield block
+    if empty:
+        raise AudioError(f"{source.name} has no audio: it is 0 frames long; export it again from its origin")
+
+
+def _finite(source: AudioSource) -> Iterator[Tensor]:
+    """The blocks of a source, after a look at every sample."""
+    start = 0
+    for block in source.blocks():
+        # One NaN would spread over the whole track through its mean and deviation.
+        bad = ~torch.isfinite(block).all(dim=0)
+        if bad.any():
+            second = (start + int(bad.int().argmax())) / source.sample_rate
+            raise AudioError(
+                f"{source.name} has a sample that is NaN or infinite at {second:.3f} s; "
+                "repair that spot in an audio editor, or export the file again"
+            )
+        start += block.shape[-1]
+        yield block

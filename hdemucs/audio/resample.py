@@ -1,0 +1,82 @@
+"""Change the sample rate of a stream; the result is that of julius on the whole track."""
+
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from functools import lru_cache
+
+import torch
+from julius.resample import ResampleFrac
+from torch import Tensor
+
+from hdemucs.audio.blocks import BLOCK_FRAMES, regroup
+from hdemucs.errors import OptionError
+
+# Bound on old * new, after dividing by what they have in common, and so on julius' dense kernel of about
+# that many floats (64 MB). All pairs of usual rates stay below it, except for the NTSC rate 44056.
+_MOST_TAPS = 2**24
+
+
+def resample(blocks: Iterable[Tensor], old_rate: int, new_rate: int) -> Iterator[Tensor]:
+    """Resample a stream of blocks from `old_rate` to `new_rate`, both in Hz.
+
+    Equal to `julius.resample_frac` of the whole track up to rounding, edges included, however the track
+    is cut into blocks. It has `floor(frames * new / old)` frames. Where the two rates have next to nothing
+    in common (44101 and 44100) their ratio is replaced by a close one of smaller numbers: off by 3e-8 for
+    44056 to 44100, by 1.2e-4 (a fifth of a cent of pitch) at the very worst.
+
+    Args:
+        blocks: `[channels, n]`, n >= 0, float32.
+
+    Returns:
+        Blocks `[channels, n]`, n >= 1, cut elsewhere; the same blocks if the rates are equal.
+
+    Raises:
+        OptionError: a rate is not positive.
+    """
+    if min(old_rate, new_rate) < 1:
+        raise OptionError(f"sample rates must be positive, not {old_rate} and {new_rate} Hz")
+    old, new = rate_ratio(old_rate, new_rate)
+    return iter(blocks) if old == new else _resample(blocks, old, new)
+
+
+def rate_ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
+    """The numbers `(old, new)` whose ratio is that of the rates, or close to it if they were too large."""
+    ratio = Fraction(old_rate, new_rate)
+    if ratio.numerator * ratio.denominator > _MOST_TAPS:
+        # With a denominator up to this, numerator times denominator is about _MOST_TAPS at most.
+        ratio = ratio.limit_denominator(max(1, int(math.sqrt(_MOST_TAPS / ratio))))
+    return ratio.numerator, ratio.denominator
+
+
+@lru_cache(maxsize=4)
+def _resampler(old: int, new: int) -> tuple[ResampleFrac, int]:
+    """julius' filters, and how far they reach beyond a period of `old` frames, in frames."""
+    filters = ResampleFrac(old, new)
+    kernel: Tensor = filters.get_buffer("kernel")
+    return filters, (kernel.shape[-1] - old) // 2
+
+
+def _resample(blocks: Iterable[Tensor], old: int, new: int) -> Iterator[Tensor]:
+    """A period is `old` frames in, `new` frames out; every period is the same filter, shifted.
+
+    julius repeats the first and the last frame beyond the edges of what it is given. At the edges of the
+    track that is what we want; elsewhere, `context` periods of true neighbours on either side keep it away
+    from the periods that are used.
+    """
+    filters, reach = _resampler(old, new)
+    context = -(-reach // old)
+    held: Tensor | None = None
+    skip = 0  # periods at the start of `held` that are context only
+    for block in regroup(blocks, max(BLOCK_FRAMES, 8 * context * old)):
+        held = block if held is None else torch.cat([held, block], dim=-1)
+        ready = held.shape[-1] // old - context
+        if ready <= skip:
+            continue
+        yield filters(held, full=True)[..., skip * new : ready * new]
+        drop = max(0, ready - context)
+        held, skip = held[..., drop * old :], ready - drop
+    if held is not None:
+        tail = filters(held, full=True)[..., skip * new : held.shape[-1] * new // old]
+        if tail.shape[-1]:
+            yield tail

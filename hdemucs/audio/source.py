@@ -1,0 +1,109 @@
+"""What can be separated: a named stream of samples that can be read more than once."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from hdemucs.audio.blocks import BLOCK_FRAMES, regroup
+from hdemucs.errors import AudioError
+
+# More channels than any recording of music has: beyond it, an array is more likely [frames, channels].
+MOST_CHANNELS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioSource(ABC):
+    """A stream of samples, from a file or from memory.
+
+    Attributes:
+        name: what messages call it; for a file, its path.
+        sample_rate: in Hz.
+        channels: their number.
+        frames: how many samples each channel has. An estimate, from the header; None if it does not say.
+        streams: how many audio streams the file has; this source reads one of them.
+        tags: any of title, artist, album, date, genre, track and comment.
+    """
+
+    name: str
+    sample_rate: int
+    channels: int
+    frames: int | None = None
+    streams: int = 1
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def blocks(self, frames: int = BLOCK_FRAMES) -> Iterator[Tensor]:
+        """Read from the start: float32 blocks `[channels, frames]`, the last one shorter, none empty.
+
+        Raises:
+            AudioError: the file is damaged or gone, found while reading.
+        """
+        return regroup(self._decode(), frames)
+
+    @abstractmethod
+    def _decode(self) -> Iterator[Tensor]:
+        """Read from the start, in blocks `[channels, n]` of whatever length is natural; n may be 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Samples(AudioSource):
+    array: np.ndarray = field(repr=False)
+
+    def _decode(self) -> Iterator[Tensor]:
+        for start in range(0, self.array.shape[1], BLOCK_FRAMES):
+            yield to_float(self.array[:, start : start + BLOCK_FRAMES])
+
+
+def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<samples>") -> AudioSource:
+    """Make a source of samples that are in memory already. They are not copied.
+
+    Args:
+        samples: numpy array or tensor, `[channels, frames]`, or `[frames]` for mono. Floating point is
+            taken as it is; integers of 8, 16 and 32 bits are divided by their full scale.
+        sample_rate: in Hz.
+        name: what messages call these samples.
+
+    Raises:
+        AudioError: the shape, the type or the sample rate cannot be audio.
+    """
+    array = _as_array(samples)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[0] < 1:
+        raise AudioError(f"{name}: audio has the shape [channels, frames] or [frames], not {[*array.shape]}")
+    channels, frames = array.shape
+    if channels > MOST_CHANNELS and channels > frames:
+        raise AudioError(
+            f"{name}: the shape {[*array.shape]} means {channels} channels, but looks like "
+            "[frames, channels]; transpose the samples"
+        )
+    if array.dtype.kind not in "fiu" or (array.dtype.kind != "f" and array.dtype.itemsize > 4):
+        raise AudioError(
+            f"{name}: samples of type {array.dtype} have no known full scale; "
+            "convert them to float32 in [-1, 1], or to int16 or int32"
+        )
+    if int(sample_rate) != sample_rate or sample_rate < 1:
+        raise AudioError(f"{name}: the sample rate must be a positive whole number of Hz, not {sample_rate}")
+    return _Samples(name=name, sample_rate=int(sample_rate), channels=channels, frames=frames, array=array)
+
+
+def _as_array(samples: ArrayLike | Tensor) -> np.ndarray:
+    if not isinstance(samples, Tensor):
+        return np.asarray(samples)
+    samples = samples.detach().cpu()
+    # numpy has no bfloat16.
+    return (samples.float() if samples.dtype == torch.bfloat16 else samples).numpy()
+
+
+def to_float(samples: np.ndarray) -> Tensor:
+    """Copy samples of any real type, same shape, to a float32 tensor; integers become [-1, 1)."""
+    scaled = samples.astype(np.float32, order="C")
+    if samples.dtype.kind in "iu":
+        full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        # Unsigned formats put silence in the middle of their range.
+        scaled = (scaled - (full_scale if samples.dtype.kind == "u" else 0.0)) / full_scale
+    return torch.from_numpy(np.asarray(scaled, dtype=np.float32))

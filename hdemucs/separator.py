@@ -1,0 +1,302 @@
+"""Songs to stems: audio in, the model applied, audio out; in memory, or from file to files as a stream.
+
+Letters in shapes: C channels, L samples.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdemucs import audio
+from hdemucs.apply import Options, ProgressCallback, apply
+from hdemucs.errors import OptionError
+from hdemucs.model import Model
+from hdemucs.pretrained import load_model
+
+DEFAULT_MODEL = "hdemucs_mmi"
+"""The single model of the highest published SDR."""
+
+EPS = 1e-8
+"""What `demucs` adds to a track's deviation, so that silence is not divided by zero."""
+
+Source = str | PathLike[str] | audio.AudioSource | Tensor | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How stems are written.
+
+    Attributes:
+        format: `wav`, `flac`, `mp3` or `ogg`.
+        bits: `16`, `24` or `32f` for WAV, `16` or `24` for FLAC; None for the format's default, 16.
+        bitrate: of MP3, in kbit/s; None for 320.
+        clip: what to do with samples beyond full scale: `rescale` turns all stems down by one gain, so that
+            they still add up to the song; `clamp` cuts them off; `none` leaves it to the format.
+    """
+
+    format: Literal["wav", "flac", "mp3", "ogg"] = "wav"
+    bits: Literal["16", "24", "32f"] | None = None
+    bitrate: int | None = None
+    clip: Literal["rescale", "clamp", "none"] = "rescale"
+
+    def writer(
+        self, paths: Mapping[str, Path], sample_rate: int, channels: int, frames: int, tags: Mapping[str, str]
+    ) -> audio.StemWriter:
+        """Writer of the stems of one track of `frames` samples."""
+        return audio.StemWriter(
+            paths,
+            sample_rate,
+            channels,
+            format=self.format,
+            bits=self.bits,
+            bitrate=self.bitrate,
+            clip=self.clip,
+            tags=tags,
+            frames=frames,
+        )
+
+
+class Stems(Mapping[str, Tensor]):
+    """Separated stems by name, each `[C, L]` float32.
+
+    Attributes:
+        sample_rate: in Hz: the model's.
+        tags: title, artist and the like of the source, where it had them.
+    """
+
+    def __init__(self, stems: Mapping[str, Tensor], sample_rate: int, tags: Mapping[str, str]) -> None:
+        self._stems = dict(stems)
+        self.sample_rate = sample_rate
+        self.tags = dict(tags)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._stems[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stems)
+
+    def __len__(self) -> int:
+        return len(self._stems)
+
+    def __repr__(self) -> str:
+        seconds = next(iter(self.values())).shape[-1] / self.sample_rate
+        return f"Stems({', '.join(self)}: {seconds:.1f} s at {self.sample_rate} Hz)"
+
+    def save(self, folder: str | PathLike[str], format: Format | None = None) -> dict[str, Path]:
+        """Write each stem as `folder/STEM.EXT`.
+
+        Returns:
+            The files by stem.
+
+        Raises:
+            OutputError: they cannot be written; none is left half-written.
+        """
+        format = format or Format()
+        paths = {name: Path(folder) / f"{name}.{format.format}" for name in self}
+        together = torch.stack(list(self.values()))
+        _, channels, frames = together.shape
+        with format.writer(paths, self.sample_rate, channels, frames, self.tags) as writer:
+            writer.write(together)
+        return paths
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `Separator.separate_file` wrote: the files by stem, seconds of audio, and the gain they share."""
+
+    stems: dict[str, Path]
+    seconds: float
+    gain: float
+
+
+class Separator:
+    """A model, ready for any number of tracks.
+
+    Args:
+        model: a name of `hdemucs models`, the path of a model file, `hf://user/repo`, or a model.
+        stems: which of the model's sources to return, all if None.
+        two_stems: one of the sources, to return with `no_SOURCE`, the sum of all others, in place of `stems`.
+        options: see `hdemucs.apply.Options`, as keywords: segment, overlap, shifts, batch_size, jobs, device.
+
+    Raises:
+        UnknownModelError, DownloadError, CheckpointError: the model cannot be had.
+        OptionError: options that contradict one another, or a stem that the model does not have.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] | Model = DEFAULT_MODEL,
+        *,
+        stems: Sequence[str] | None = None,
+        two_stems: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.options = Options(**options)
+        self.device = self.options.torch_device()
+        self.model: Model = load_model(model) if isinstance(model, str | PathLike) else model
+        self._mixes = _mixes(self.model.sources, stems, two_stems)
+
+    @property
+    def stems(self) -> list[str]:
+        """Names of what comes out."""
+        return list(self._mixes)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of what comes out, in Hz."""
+        return self.model.sample_rate
+
+    def separate(
+        self, source: Source, sample_rate: int | None = None, *, progress: ProgressCallback | None = None
+    ) -> Stems:
+        """Separate a track in memory.
+
+        Args:
+            source: path of an audio file, or samples `[C, L]` as an array or tensor.
+            sample_rate: of samples, in Hz; a file knows its own.
+            progress: called after each chunk; may cancel.
+
+        Raises:
+            AudioError: the source cannot be read, or has no audio, or samples that are not finite.
+        """
+        track = _open(source, sample_rate)
+        level = self._measure(track)
+        out = torch.empty(len(self._mixes), self.model.audio_channels, level.frames)
+        position = 0
+        for block in self._stream(track, level, progress):
+            out[..., position : position + block.shape[-1]] = block
+            position += block.shape[-1]
+        return Stems(dict(zip(self._mixes, out, strict=True)), self.sample_rate, track.tags)
+
+    def separate_file(
+        self,
+        source: Source,
+        paths: Mapping[str, str | PathLike[str]],
+        format: Format | None = None,
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> Written:
+        """Separate a track of any length into files, written as it proceeds.
+
+        Args:
+            source: path of an audio file.
+            paths: file of each of `self.stems`; all appear together when they are whole.
+            format: how they are written; the paths' suffixes do not count.
+            progress: called after each chunk; may cancel.
+
+        Raises:
+            AudioError: the source cannot be read, or has no audio, or samples that are not finite.
+            OutputError: the files cannot be written.
+        """
+        track = _open(source, None)
+        ordered = {name: Path(paths[name]) for name in self._mixes}
+        level = self._measure(track)
+        channels = self.model.audio_channels
+        with (format or Format()).writer(
+            ordered, self.sample_rate, channels, level.frames, track.tags
+        ) as writer:
+            for block in self._stream(track, level, progress):
+                writer.write(block)
+        return Written(ordered, level.frames / self.sample_rate, writer.gain)
+
+    def _measure(self, track: audio.AudioSource) -> "Level":
+        return Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
+
+    def _stream(
+        self, track: audio.AudioSource, level: "Level", progress: ProgressCallback | None
+    ) -> Iterator[Tensor]:
+        """Finished blocks `[stems, C, L]`."""
+        names = self.model.sources
+        needed = [name for name in names if any(name in mix for mix in self._mixes.values())]
+        rows = [[float(name in mix) for name in needed] for mix in self._mixes.values()]
+        mixer = torch.tensor(rows)
+        blocks = (
+            (block - level.mean) / level.scale
+            for block in audio.convert(track, self.sample_rate, self.model.audio_channels)
+        )
+        options = replace(self.options, device=self.device, progress=progress or self.options.progress)
+        for block in apply(self.model, blocks, options, sources=needed, frames=level.frames):
+            yield torch.einsum("ms,scl->mcl", mixer, block * level.scale + level.mean)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Mean, deviation and length of a track: a model wants its input near mean 0 and deviation 1."""
+
+    mean: float
+    scale: float
+    frames: int
+
+    @classmethod
+    def of(cls, blocks: Iterator[Tensor]) -> "Level":
+        """Measured over the mean of all channels, in one pass, merging the moments of blocks `[C, L]`."""
+        frames, mean, squares = 0, 0.0, 0.0
+        for block in blocks:
+            mono = block.double().mean(0)
+            count = mono.shape[-1]
+            delta = float(mono.mean()) - mean
+            squares += float((mono - mono.mean()).square().sum())
+            squares += delta**2 * frames * count / (frames + count)
+            mean += delta * count / (frames + count)
+            frames += count
+        deviation = math.sqrt(squares / (frames - 1)) if frames > 1 else 0.0
+        return cls(mean, deviation + EPS, frames)
+
+
+def separate(
+    source: Source,
+    sample_rate: int | None = None,
+    *,
+    model: str | PathLike[str] | Model = DEFAULT_MODEL,
+    stems: Sequence[str] | None = None,
+    two_stems: str | None = None,
+    **options: Any,
+) -> Stems:
+    """Separate one track; `Separator` keeps the model for many.
+
+        stems = hdemucs.separate("song.mp3", model="hdemucs_mmi")
+        stems["vocals"]                # tensor [2, samples]
+        stems.save("separated/song")   # drums.wav, bass.wav, other.wav, vocals.wav
+
+    Args:
+        source: path of an audio file, or samples `[C, L]` as an array or tensor.
+        sample_rate: of samples, in Hz; a file knows its own.
+        model, stems, two_stems, options: as for `Separator`.
+
+    Raises:
+        HDemucsError: the source or the model cannot be used; see `Separator`.
+    """
+    separator = Separator(model, stems=stems, two_stems=two_stems, **options)
+    return separator.separate(source, sample_rate)
+
+
+def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:
+    if isinstance(source, audio.AudioSource):
+        return source
+    if isinstance(source, str | PathLike):
+        return audio.open(source)
+    if sample_rate is None:
+        raise OptionError("samples need their sample_rate, in Hz")
+    return audio.from_samples(source, sample_rate)
+
+
+def _mixes(
+    sources: Sequence[str], stems: Sequence[str] | None, two_stems: str | None
+) -> dict[str, list[str]]:
+    """What comes out, by name, and the model's sources that it is the sum of."""
+    wanted = [two_stems] if two_stems is not None else list(sources if stems is None else stems)
+    unknown = [name for name in wanted if name not in sources]
+    if unknown or not wanted:
+        raise OptionError(f"no stem {', '.join(unknown) or 'asked for'}: the model has {', '.join(sources)}")
+    if two_stems is None:
+        return {name: [name] for name in sources if name in wanted}
+    if stems is not None:
+        raise OptionError("stems and two_stems exclude each other: name one of them")
+    return {two_stems: [two_stems], f"no_{two_stems}": [name for name in sources if name != two_stems]}

@@ -1,0 +1,105 @@
+"""Which files a command means, and where the stems of each go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdemucs.errors import AudioError, OptionError
+
+_KNOWN = """
+    .aac .aif .aifc .aiff .alac .au .caf .flac .m4a .m4v .mka .mkv .mov .mp2 .mp3 .mp4 .oga .ogg .opus .wav
+    .wave .webm .wma
+"""
+SUFFIXES = frozenset(_KNOWN.split())
+"""Files that a walk through a folder takes; a file that is named is taken whatever its suffix."""
+
+DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+
+
+@dataclass(frozen=True)
+class Track:
+    """A file to separate.
+
+    Attributes:
+        path: the file.
+        name: without suffix; below a folder that was walked, with the folders in between.
+    """
+
+    path: Path
+    name: str
+
+
+def find_tracks(inputs: Sequence[Path]) -> list[Track]:
+    """The audio files that `inputs` name; folders are walked, hidden files left out.
+
+    A missing file is kept, so that the others are separated before it is reported.
+
+    Raises:
+        AudioError: a folder without audio files.
+    """
+    tracks: list[Track] = []
+    for path in inputs:
+        if not path.is_dir():
+            tracks.append(Track(path, path.stem))
+            continue
+        inside = [file for file in sorted(path.rglob("*")) if _is_audio(file.relative_to(path), file)]
+        if not inside:
+            raise AudioError(
+                f"{path} has no audio files in it; known suffixes are {' '.join(sorted(SUFFIXES))}"
+            )
+        tracks += [Track(file, file.relative_to(path).with_suffix("").as_posix()) for file in inside]
+    return tracks
+
+
+def _is_audio(relative: Path, file: Path) -> bool:
+    hidden = any(part.startswith(".") for part in relative.parts)
+    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
+
+
+def plan(
+    tracks: Sequence[Track], folder: Path, template: str, stems: Sequence[str], ext: str
+) -> list[dict[str, Path]]:
+    """Files of each track's stems.
+
+    Args:
+        tracks: from `find_tracks`.
+        folder: below which all files are.
+        template: of the path in it, with {track}, {trackext}, {stem} and {ext}.
+        stems: their names.
+        ext: suffix of the format, without dot.
+
+    Raises:
+        OptionError: a template with other names or that leads out of the folder, or two files in one place.
+    """
+    plans = [{stem: _fill(template, folder, track, stem, ext) for stem in stems} for track in tracks]
+    owners: dict[Path, Track] = {}
+    for track, paths in zip(tracks, plans, strict=True):
+        for path in paths.values():
+            other = owners.setdefault(path, track)
+            if other is not track:
+                raise OptionError(
+                    f"{other.path} and {track.path} would both be written to {path}; "
+                    "give them different folders, or --filename '{track}.{trackext}/{stem}.{ext}'"
+                )
+        if len(set(paths.values())) < len(paths):
+            raise OptionError(f"--filename {template!r} gives all stems one name; it needs {{stem}}")
+    return plans
+
+
+def _fill(template: str, folder: Path, track: Track, stem: str, ext: str) -> Path:
+    values: Mapping[str, str] = {
+        "track": track.name,
+        "trackext": track.path.suffix.removeprefix("."),
+        "stem": stem,
+        "ext": ext,
+    }
+    try:
+        path = folder / template.format_map(values)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        raise OptionError(
+            f"--filename {template!r} cannot be filled in ({error}); it may have {{track}}, {{trackext}}, "
+            "{stem} and {ext}"
+        ) from error
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise OptionError(f"--filename {template!r} leads out of {folder}: {path}")
+    return path

@@ -1,0 +1,83 @@
+"""Signals with known answers, and files to find them in."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from hdemucs.audio import AudioSource
+
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+
+
+def tones(rate: int, seconds: float, channels: int = 2, lowest: float = 440.0, level: float = 0.5) -> Tensor:
+    """`[channels, frames]`, channel k is a sine of (k + 1) times the lowest frequency."""
+    time = torch.arange(round(rate * seconds), dtype=torch.float64) / rate
+    pitch = lowest * torch.arange(1, channels + 1, dtype=torch.float64)
+    return (level * torch.sin(2 * torch.pi * pitch[:, None] * time)).float()
+
+
+def noise(frames: int, channels: int = 2, level: float = 0.25, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return level * (2 * torch.rand(channels, frames, generator=generator) - 1)
+
+
+def pitches(audio: Tensor, rate: int) -> list[float]:
+    """The strongest frequency of each channel, in Hz."""
+    spectrum = torch.fft.rfft(audio.double() * torch.hann_window(audio.shape[-1], dtype=torch.float64)).abs()
+    return [peak * rate / audio.shape[-1] for peak in spectrum.argmax(dim=-1).tolist()]
+
+
+def snr(got: Tensor, wanted: Tensor) -> float:
+    """Signal-to-noise ratio in dB over the frames that both have."""
+    frames = min(got.shape[-1], wanted.shape[-1])
+    got, wanted = got[..., :frames].double(), wanted[..., :frames].double()
+    return float(10 * torch.log10(wanted.square().sum() / (got - wanted).square().sum().clamp(min=1e-30)))
+
+
+def gather(blocks: AudioSource | Iterable[Tensor]) -> Tensor:
+    if isinstance(blocks, AudioSource):
+        blocks = blocks.blocks()
+    return torch.cat(list(blocks), dim=-1)
+
+
+def encode_libav(
+    path: Path,
+    signals: list[Tensor],
+    rate: int,
+    codec: str,
+    container: str,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """Write each signal as an audio stream of its own, with an encoder of FFmpeg."""
+    with av.open(str(path), "w", format=container) as output:
+        output.metadata.update(tags or {})
+        streams = []
+        for signal in signals:
+            stream = output.add_stream(codec, rate=rate, layout=LAYOUTS[signal.shape[0]])
+            stream.bit_rate = 128_000 * signal.shape[0]
+            streams.append(stream)
+        for stream, signal in zip(streams, signals, strict=True):
+            layout = LAYOUTS[signal.shape[0]]
+            output.start_encoding()
+            resampler = av.AudioResampler(
+                stream.format.name, layout, rate, frame_size=stream.codec_context.frame_size or 1024
+            )
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(signal.numpy()), "fltp", layout)
+            frame.sample_rate, frame.pts = rate, 0
+            for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
+                output.mux(stream.encode(piece))
+
+
+def encode_video(path: Path) -> None:
+    """A video of grey pictures, without audio."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 64
+        for _ in range(5):
+            picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 128, np.uint8), "rgb24")
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))

@@ -1,0 +1,70 @@
+"""From a source to a model's input, and samples that must not get there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from hdemucs import audio
+from hdemucs.errors import AudioError
+from tests.audio.signals import gather, noise, pitches, snr, tones
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 192000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_any_source_fits_a_model(rate: int, channels: int):
+    lowest = 300.0
+    source = audio.from_samples(tones(rate, 1.0, channels, lowest), rate)
+    got = gather(audio.convert(source, 44100, 2))
+    assert got.shape == (2, 44100)
+    left, right = pitches(got, 44100)
+    assert left == pytest.approx(lowest, abs=2)
+    assert right == pytest.approx(min(channels, 2) * lowest, abs=2)
+
+
+def test_the_order_of_the_steps_does_not_change_the_sound():
+    stereo = tones(48000, 1.0)
+    got = gather(audio.convert(audio.from_samples(stereo, 48000), 44100, 1))
+    wanted = tones(44100, 1.0).mean(dim=0, keepdim=True)
+    assert snr(got[:, 2000:-2000], wanted[:, 2000:-2000]) > 70
+
+
+def test_what_fits_already_is_untouched():
+    samples = noise(100_000)
+    assert torch.equal(gather(audio.convert(audio.from_samples(samples, 44100), 44100, 2)), samples)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("frame", [0, 70_000, 99_999])
+def test_a_bad_sample_is_named_by_its_second(tmp_path: Path, value: float, frame: int):
+    samples = np.zeros((100_000, 2), np.float32)
+    samples[frame:, 1] = value
+    path = tmp_path / "song.wav"
+    soundfile.write(path, samples, 8000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=f"NaN or infinite at {frame / 8000:.3f} s") as caught:
+        gather(audio.convert(audio.open(path), 44100, 2))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_frames_at_all_is_an_error(tmp_path: Path):
+    for name in ["empty.wav", "empty.aiff"]:
+        soundfile.write(tmp_path / name, np.zeros((0, 2)), 44100)
+        with pytest.raises(AudioError, match=f"{name} has no audio"):
+            gather(audio.convert(audio.open(tmp_path / name), 44100, 2))
+    with pytest.raises(AudioError, match="<samples> has no audio"):
+        gather(audio.convert(audio.from_samples(np.zeros((2, 0)), 44100), 44100, 2))
+
+
+def test_one_frame_and_silence_are_audio():
+    assert gather(audio.convert(audio.from_samples([0.5], 44100), 44100, 2)).tolist() == [[0.5], [0.5]]
+    silence = gather(audio.convert(audio.from_samples(np.zeros((2, 4800)), 48000), 44100, 2))
+    assert silence.shape == (2, 4410)
+    assert not silence.any()
+
+
+def test_more_channels_than_a_model_takes():
+    with pytest.raises(AudioError, match="6 channels cannot be turned into 4"):
+        gather(audio.convert(audio.from_samples(noise(10, 6), 44100), 44100, 4))

@@ -1,0 +1,98 @@
+"""Blocks, and sources that are in memory."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hdemucs.audio import from_samples
+from hdemucs.audio.blocks import BLOCK_FRAMES, regroup
+from hdemucs.errors import AudioError
+from tests.audio.signals import gather, noise
+
+
+@given(cuts=st.lists(st.integers(0, 40), max_size=20), frames=st.integers(1, 50))
+def test_regroup_keeps_every_frame_in_order(cuts: list[int], frames: int):
+    track = torch.arange(sum(cuts), dtype=torch.float32).repeat(2, 1)
+    blocks = list(regroup(track.split(cuts, dim=-1), frames))
+    assert [block.shape[-1] for block in blocks] == [
+        min(frames, sum(cuts) - start) for start in range(0, sum(cuts), frames)
+    ]
+    if blocks:
+        assert torch.equal(torch.cat(blocks, -1), track)
+
+
+def test_regroup_refuses_empty_blocks():
+    with pytest.raises(ValueError, match="at least 1 frame"):
+        regroup([], 0)
+
+
+@given(frames=st.integers(1, 300), channels=st.integers(1, 32), size=st.integers(1, 400))
+def test_samples_come_back_twice(frames: int, channels: int, size: int):
+    samples = noise(frames, channels)
+    source = from_samples(samples, 44100)
+    assert (source.channels, source.frames, source.streams, source.tags) == (channels, frames, 1, {})
+    for _ in range(2):
+        blocks = list(source.blocks(size))
+        assert all(1 <= block.shape[-1] <= size for block in blocks)
+        assert torch.equal(torch.cat(blocks, -1), samples)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.array([-32768, 0, 16384], np.int16), [-1, 0, 0.5]),
+        (np.array([-32768, 0, 16384], ">i2"), [-1, 0, 0.5]),
+        (np.array([-(2**31), 0, 2**30], np.int32), [-1, 0, 0.5]),
+        (np.array([-128, 0, 64], np.int8), [-1, 0, 0.5]),
+        (np.array([0, 128, 192], np.uint8), [-1, 0, 0.5]),
+        (np.array([-1, 0, 1.5], np.float64), [-1, 0, 1.5]),
+        (np.array([-1, 0, 1.5], np.float16), [-1, 0, 1.5]),
+        (torch.tensor([-32768, 0, 16384], dtype=torch.int16), [-1, 0, 0.5]),
+        (torch.tensor([-1, 0, 1.5], dtype=torch.bfloat16, requires_grad=True), [-1, 0, 1.5]),
+        ([-1.0, 0.0, 1.5], [-1, 0, 1.5]),
+        (np.array([1.5, 0, -1], np.float32)[::-1], [-1, 0, 1.5]),
+    ],
+)
+def test_every_type_is_scaled_to_float(samples: np.ndarray | Tensor, expected: list[float]):
+    block = gather(from_samples(samples, 8000))
+    assert block.dtype == torch.float32
+    assert block.tolist() == [expected]
+    assert not block.requires_grad
+
+
+def test_a_block_can_be_changed_without_changing_the_samples():
+    samples = np.ones((2, 10), np.float32)
+    for block in from_samples(samples, 8000).blocks():
+        block.zero_()
+    assert (samples == 1).all()
+
+
+def test_an_empty_array_has_no_blocks():
+    assert list(from_samples(np.zeros((2, 0)), 44100).blocks()) == []
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "message"),
+    [
+        (np.zeros((44100, 2)), 44100, "mine.*44100 channels.*transpose"),
+        (np.zeros((2, 3, 4)), 44100, r"mine.*\[channels, frames\].*\[2, 3, 4\]"),
+        (np.zeros(()), 44100, r"mine.*shape"),
+        (np.zeros((0, 10)), 44100, r"mine.*shape"),
+        (np.zeros((2, 10), np.int64), 44100, "mine.*int64.*float32"),
+        (np.zeros((2, 10), np.complex64), 44100, "mine.*complex64.*float32"),
+        (np.zeros((2, 10), bool), 44100, "mine.*bool.*float32"),
+        (np.zeros((2, 10)), 0, "mine.*sample rate"),
+        (np.zeros((2, 10)), 44100.5, "mine.*sample rate"),
+    ],
+)
+def test_what_cannot_be_audio_is_refused(samples: np.ndarray, rate: int, message: str):
+    with pytest.raises(AudioError, match=message) as caught:
+        from_samples(samples, rate, "mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_many_channels_are_fine_if_there_are_more_frames():
+    assert from_samples(np.zeros((64, BLOCK_FRAMES)), 44100).channels == 64
