@@ -21,9 +21,9 @@ from hdemucs.model.layers import (
     check_mix,
     check_sources,
     rescale,
-    standardise,
 )
 from hdemucs.model.lstm import BLSTM
+from hdemucs.model.norm import standardise
 
 KERNEL = 8
 STRIDE = 4

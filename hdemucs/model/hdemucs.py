@@ -27,8 +27,8 @@ from hdemucs.model.layers import (
     check_mix,
     check_sources,
     rescale,
-    standardise,
 )
+from hdemucs.model.norm import standardise
 
 KERNEL = 8
 STRIDE = 4

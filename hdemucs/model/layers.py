@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from hdemucs.model.norm import group_norm
 from hdemucs.model.residual import ResidualBranch
 
 Activation = Callable[[Tensor], Tensor]
@@ -42,19 +43,6 @@ class Residual:
 
     def build(self, channels: int) -> ResidualBranch:
         return ResidualBranch(channels, self.lstm, self.attention)
-
-
-class ExactGroupNorm(nn.GroupNorm):
-    """Group normalisation by torch's contiguous kernel: the channels-last one sums squares before it centres,
-    and loses up to a hundred times the precision where a group hardly varies."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.contiguous())
-
-
-def group_norm(groups: int | None, channels: int) -> nn.Module:
-    """Group normalisation, or nothing where `groups` is None."""
-    return nn.Identity() if groups is None else ExactGroupNorm(groups, channels)
 
 
 class Downsample(nn.Module):
@@ -331,14 +319,6 @@ class FrequencyEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add the embedding to `[B, channels, frequencies, T]`."""
         return x + self.factor * self.embedding.weight.t()[:, :, None]
-
-
-def standardise(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """`x` with mean 0 and deviation 1 over `dims`, and that mean and deviation; a lone value has none."""
-    mean = x.mean(dims, keepdim=True)
-    lone = x.numel() == mean.numel()
-    std = torch.zeros_like(mean) if lone else x.std(dims, keepdim=True)
-    return (x - mean) / (1e-5 + std), mean, std
 
 
 def check_sources(sources: Sequence[str]) -> None:

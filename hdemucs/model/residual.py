@@ -7,38 +7,11 @@ from torch.nn.parameter import Parameter
 
 from hdemucs.model.attention import LocalAttention
 from hdemucs.model.lstm import BLSTM
+from hdemucs.model.norm import ExactGroupNorm, project_normalised
 
 COMPRESSION = 4
 DEPTH = 2
 INITIAL_SCALE = 1e-4
-
-
-def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor:
-    """`norm(conv(x))` for a 1x1 convolution and a normalisation over all channels and steps, in one product.
-
-    Mean and variance of the output follow from mean and covariance of the input, which has an eighth of the
-    channels: the output is written once, normalised. The moments are centred, so that rows that hardly vary
-    (a frequency above a recording's low-pass) keep their precision.
-
-    Args:
-        x: `[N, H, T]`.
-        conv: from H to K channels.
-        norm: over the K channels as one group.
-
-    Returns:
-        `[N, T, K]`.
-    """
-    assert conv.bias is not None
-    weight = conv.weight[:, :, 0, 0]
-    mean_x = x.mean(-1)
-    centred = x - mean_x[..., None]
-    covariance = centred @ centred.transpose(1, 2) / x.shape[-1]
-    means = F.linear(mean_x, weight, conv.bias)
-    mean = means.mean(1, keepdim=True)
-    variance = ((weight @ covariance) * weight).sum(-1) + (means - mean) ** 2
-    scale = norm.weight * (variance.mean(1, keepdim=True) + norm.eps).rsqrt()
-    shift = norm.bias + (means - mean) * scale
-    return torch.baddbmm(shift[:, None], centred.transpose(1, 2), scale[:, None] * weight.t())
 
 
 class ResidualLayer(nn.Module):
@@ -54,7 +27,7 @@ class ResidualLayer(nn.Module):
         super().__init__()
         hidden = channels // COMPRESSION
         self.conv1 = nn.Conv2d(channels, hidden, (1, 3), dilation=(1, dilation), padding=(0, dilation))
-        self.norm1 = nn.GroupNorm(1, hidden)
+        self.norm1 = ExactGroupNorm(1, hidden)
         self.lstm = BLSTM(hidden) if lstm else None
         self.attention = LocalAttention(hidden) if attention else None
         self.conv2 = nn.Conv2d(hidden, 2 * channels, 1)
