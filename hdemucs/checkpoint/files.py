@@ -7,7 +7,6 @@ Own format: one safetensors file. Its metadata has the key `hdemucs` with a JSON
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from hdemucs.checkpoint.foreign import (
     translate_weights,
 )
 from hdemucs.checkpoint.pickles import ClassName, read_pickle
-from hdemucs.errors import CheckpointError, OutputError
+from hdemucs.errors import CheckpointError
+from hdemucs.files import write_whole
 from hdemucs.model import Bag, Model, Network
 
 FORMAT = 1
@@ -56,15 +56,8 @@ def save(
         "arguments": arguments_of(model),
         "provenance": dict(provenance or {}),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            part = Path(folder) / "part"
-            # Not safetensors' own writing to a file, which leaves it unreadable for others.
-            part.write_bytes(to_bytes(state, metadata={KEY: json.dumps(metadata)}))
-            part.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path}: cannot be written ({one_line(error)})") from error
+    # Not safetensors' own writing to a file, which leaves it unreadable for others.
+    write_whole(path, to_bytes(state, metadata={KEY: json.dumps(metadata)}))
 
 
 def load(path: str | Path) -> Model:
