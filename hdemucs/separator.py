@@ -177,7 +177,7 @@ class Separator:
 
     def separate_file(
         self,
-        source: Source,
+        source: str | PathLike[str] | audio.AudioSource,
         paths: Mapping[str, str | PathLike[str]],
         format: Format | None = None,
         *,
@@ -186,7 +186,7 @@ class Separator:
         """Separate a track of any length into files, written as it proceeds.
 
         Args:
-            source: path of an audio file.
+            source: path of an audio file, or of samples, `hdemucs.audio.from_samples(samples, sample_rate)`.
             paths: file of each of `self.stems`; all appear together when they are whole.
             format: how they are written; the paths' suffixes do not count.
             progress: called after each chunk; may cancel.
@@ -196,6 +196,8 @@ class Separator:
             OutputError: the files cannot be written.
         """
         track = _open(source, None)
+        if missing := [name for name in self._mixes if name not in paths]:
+            raise OptionError(f"paths has no file for {', '.join(missing)}")
         ordered = {name: Path(paths[name]) for name in self._mixes}
         level = self._measure(track)
         channels = self.model.audio_channels
@@ -222,8 +224,16 @@ class Separator:
             for block in audio.convert(track, self.sample_rate, self.model.audio_channels)
         )
         options = replace(self.options, device=self.device, progress=progress or self.options.progress)
-        for block in apply(self.model, blocks, options, sources=needed, frames=level.frames):
-            yield torch.einsum("ms,scl->mcl", mixer, block * level.scale + level.mean)
+        try:
+            for block in apply(self.model, blocks, options, sources=needed, frames=level.frames):
+                yield torch.einsum("ms,scl->mcl", mixer, block * level.scale + level.mean)
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise OptionError(
+                f"{track.name}: {self.device} has too little memory; choose a shorter segment, "
+                "a smaller batch size, or the device cpu"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -291,6 +301,7 @@ def _mixes(
     sources: Sequence[str], stems: Sequence[str] | None, two_stems: str | None
 ) -> dict[str, list[str]]:
     """What comes out, by name, and the model's sources that it is the sum of."""
+    stems = [stems] if isinstance(stems, str) else stems
     wanted = [two_stems] if two_stems is not None else list(sources if stems is None else stems)
     unknown = [name for name in wanted if name not in sources]
     if unknown or not wanted:

@@ -1,5 +1,6 @@
 """Which files a command means, and where the stems of each go."""
 
+import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,26 +30,33 @@ class Track:
     name: str
 
 
-def find_tracks(inputs: Sequence[Path]) -> list[Track]:
-    """The audio files that `inputs` name; folders are walked, hidden files left out.
+def find_tracks(inputs: Sequence[Path], out: Path) -> list[Track]:
+    """The audio files that `inputs` name, each once; folders are walked, hidden files left out.
 
     A missing file is kept, so that the others are separated before it is reported.
+
+    Args:
+        inputs: files and folders.
+        out: folder of the stems; a walk through a folder around it leaves it out, as stems are no songs.
 
     Raises:
         AudioError: a folder without audio files.
     """
     tracks: list[Track] = []
     for path in inputs:
-        if not path.is_dir():
+        # Unlike Path's, this does not raise on a name that is too long.
+        if not os.path.isdir(path):  # noqa: PTH112
             tracks.append(Track(path, path.stem))
             continue
         inside = [file for file in sorted(path.rglob("*")) if _is_audio(file.relative_to(path), file)]
+        if path.resolve() in out.resolve().parents:
+            inside = [file for file in inside if out.resolve() not in file.resolve().parents]
         if not inside:
             raise AudioError(
                 f"{path} has no audio files in it; known suffixes are {' '.join(sorted(SUFFIXES))}"
             )
         tracks += [Track(file, file.relative_to(path).with_suffix("").as_posix()) for file in inside]
-    return tracks
+    return list({(track.path.absolute(), track.name): track for track in tracks}.values())
 
 
 def _is_audio(relative: Path, file: Path) -> bool:
@@ -74,15 +82,17 @@ def plan(
     plans = [{stem: _fill(template, folder, track, stem, ext) for stem in stems} for track in tracks]
     owners: dict[Path, Track] = {}
     for track, paths in zip(tracks, plans, strict=True):
-        for path in paths.values():
-            other = owners.setdefault(path, track)
+        # Two spellings of one place are one place.
+        places = [path.resolve() for path in paths.values()]
+        if len(set(places)) < len(places):
+            raise OptionError(f"--filename {template!r} gives all stems one name; it needs {{stem}}")
+        for place, path in zip(places, paths.values(), strict=True):
+            other = owners.setdefault(place, track)
             if other is not track:
                 raise OptionError(
-                    f"{other.path} and {track.path} would both be written to {path}; "
-                    "give them different folders, or --filename '{track}.{trackext}/{stem}.{ext}'"
+                    f"{other.path} and {track.path} would both be written to {path}; run them with an --out "
+                    "each, or, if their suffixes differ, with --filename '{track}.{trackext}/{stem}.{ext}'"
                 )
-        if len(set(paths.values())) < len(paths):
-            raise OptionError(f"--filename {template!r} gives all stems one name; it needs {{stem}}")
     return plans
 
 
@@ -95,7 +105,7 @@ def _fill(template: str, folder: Path, track: Track, stem: str, ext: str) -> Pat
     }
     try:
         path = folder / template.format_map(values)
-    except (KeyError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise OptionError(
             f"--filename {template!r} cannot be filled in ({error}); it may have {{track}}, {{trackext}}, "
             "{stem} and {ext}"

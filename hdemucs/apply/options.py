@@ -1,5 +1,6 @@
 """How a model is applied, and how far it has come."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -53,8 +54,8 @@ class Options:
     progress: ProgressCallback | None = None
 
     def __post_init__(self) -> None:
-        if self.segment is not None and not self.segment > 0:
-            raise OptionError(f"segment must be above 0 s, not {self.segment}")
+        if self.segment is not None and not 0 < self.segment < math.inf:
+            raise OptionError(f"segment must be a number of seconds above 0, not {self.segment}")
         if not 0 <= self.overlap < 1:
             raise OptionError(f"overlap must be from 0 to below 1, not {self.overlap}")
         if self.shifts < 0:
@@ -69,7 +70,7 @@ class Options:
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            torch.empty(1, device=device).item()
+        except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
             raise OptionError(f"device {str(self.device)!r} is not available here; try cpu") from error
         return device

@@ -68,7 +68,7 @@ def apply(
     training = model.training
     model.eval()
     try:
-        yield from _run_passes(_passes(model, sources, options), blocks, options, device, frames)
+        yield from _run_passes(_passes(model, sources, options, frames), blocks, options, device, frames)
     finally:
         model.train(training)
 
@@ -122,7 +122,7 @@ class _Pass:
     lead: int
 
 
-def _passes(model: Model, sources: Sequence[str], options: Options) -> list[_Pass]:
+def _passes(model: Model, sources: Sequence[str], options: Options, frames: int | None) -> list[_Pass]:
     """All networks and shifts that the sources need, their weights adding up to one a source."""
     indexes = [model.sources.index(source) for source in sources]
     members = list(model.members(indexes)) if isinstance(model, Bag) else [(model, [1.0] * len(indexes))]
@@ -136,7 +136,10 @@ def _passes(model: Model, sources: Sequence[str], options: Options) -> list[_Pas
         share = (torch.tensor(weights) / total / shifts)[:, None, None]
         for index in range(shifts):
             lead = int(MAX_SHIFT * network.sample_rate) * index // shifts
-            passes.append(_Pass(network, share, indexes, segment, stride, lead))
+            # A track within one stride is one chunk: weights for more of a segment would only take memory.
+            whole = frames is not None and lead + frames <= stride
+            size = (lead + frames, lead + frames) if whole and frames else (segment, stride)
+            passes.append(_Pass(network, share, indexes, *size, lead))
     return passes
 
 

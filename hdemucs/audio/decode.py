@@ -1,5 +1,6 @@
 """Audio files, read block by block: by libsndfile where it reads them exactly, else by FFmpeg's libraries."""
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ class _SndfileSource(AudioSource):
     def _decode(self) -> Iterator[Tensor]:
         done = 0
         try:
-            with soundfile.SoundFile(self.path) as file:
+            with soundfile.SoundFile(os.fsencode(self.path)) as file:
                 while len(samples := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
                     done += len(samples)
                     yield torch.from_numpy(np.ascontiguousarray(samples.T))
@@ -106,7 +107,7 @@ def _open_sndfile(path: Path) -> AudioSource | None:
     """A source, or None if libsndfile does not know the format, or does not read it right."""
     try:
         # Absolute, because libsndfile takes a file named "-" for the standard input.
-        with soundfile.SoundFile(path.absolute()) as file:
+        with soundfile.SoundFile(os.fsencode(path.absolute())) as file:
             tags = file.copy_metadata()
             # libsndfile leaves Ogg's own channel order (left, centre, right) as it is, and cannot read a FLAC
             # that was made by streaming and has no count of frames: it claims the largest number.

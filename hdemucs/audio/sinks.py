@@ -1,5 +1,6 @@
 """Where the samples of one stem go: to a spool until the track's peak is known, and to an encoder."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -89,7 +90,7 @@ class Encoder:
         self._most_frames = WAV_BYTES // encoding.frame_bytes(channels) if container == "WAV" else None
         with refusals(path):
             self._file = soundfile.SoundFile(
-                self.part,
+                os.fsencode(self.part),
                 "w",
                 sample_rate,
                 channels,

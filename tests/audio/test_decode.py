@@ -1,5 +1,6 @@
 """Files of every format, whole and broken."""
 
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -326,3 +327,9 @@ def test_memory_does_not_grow_with_the_track(tmp_path: Path, name: str):
         tracemalloc.stop()
     assert frames == 40 * RATE
     assert peak < 4e6
+
+
+def test_a_file_name_that_is_no_unicode(tmp_path: Path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    save(tmp_path / "song.wav", noise(1000)).rename(path)
+    assert gather(audio.open(path)).shape == (2, 1000)

@@ -1,0 +1,49 @@
+"""Small things that tests of several rooms separate with: a model of a few thousand weights, and a song."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from hdemucs.checkpoint import save
+from hdemucs.model import HDemucs
+from tests.audio.signals import noise, tones
+from tests.reference import SOURCES, randomise
+
+TINY_RATE = 8000
+
+
+def tiny_network(seed: int = 0, sample_rate: int = TINY_RATE) -> HDemucs:
+    """Hybrid Demucs with all its kinds of layers but attention, at 8 kHz and one second a segment."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = HDemucs(
+            SOURCES,
+            channels=4,
+            depth=5,
+            n_fft=1024,
+            lstm_starts=99,
+            attention_starts=99,
+            sample_rate=sample_rate,
+            segment=1,
+        )
+    randomise(model, seed)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file."""
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    save(tiny_network(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2.6 s of stereo at the model's rate, in float, so that reading it loses nothing."""
+    path = tmp_path_factory.mktemp("songs") / "song.wav"
+    samples = tones(TINY_RATE, 2.6) + noise(round(2.6 * TINY_RATE))
+    soundfile.write(path, samples.T.numpy(), TINY_RATE, subtype="FLOAT")
+    return path

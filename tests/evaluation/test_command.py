@@ -1,0 +1,100 @@
+"""`hdemucs evaluate`, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from hdemucs import checkpoint
+from hdemucs.cli import main
+from tests.conftest import tiny_network
+from tests.evaluation.test_benchmark import RATE, write_song
+
+
+@pytest.fixture
+def musdb(tmp_path: Path) -> Path:
+    for index in range(2):
+        write_song(tmp_path / "musdb" / "test" / f"Song {index}", 2.2 + index, index)
+    return tmp_path / "musdb"
+
+
+def test_evaluates_prints_and_goes_on(
+    musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["evaluate", "--model", "oracle:irm", "--musdb", str(musdb), "-o", str(out), "--jobs", "2"]
+    assert main([*command, "--plots"]) == 0
+    table = capsys.readouterr().out
+    assert "oracle:irm, 2 songs, dB" in table
+    assert table == (out / "table.md").read_text()
+    assert {path.name for path in out.iterdir()} == {
+        "run.json",
+        "sdr_by_song.png",
+        "sdr_by_source.png",
+        "sdr_over_time.png",
+        "summary.json",
+        "table.md",
+        "tracks",
+    }
+    before = (out / "tracks" / "Song 0.json").stat().st_mtime_ns
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["songs"] == 2
+    assert (out / "tracks" / "Song 0.json").stat().st_mtime_ns == before
+
+
+def test_a_model_file(musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_network()
+    sources = {"drums": "drums.wav", "vocals": "vocals.wav"}
+    for song in (musdb / "test").iterdir():
+        for name in model.sources:
+            # Whatever the tiny model calls its sources, these songs have them.
+            if name not in sources:
+                soundfile.write(song / f"{name}.wav", *soundfile.read(song / "vocals.wav"))
+    checkpoint.save(model, tmp_path / "tiny.safetensors")
+    command = ["evaluate", "-n", str(tmp_path / "tiny.safetensors"), "--musdb", str(musdb)]
+    assert main([*command, "-o", str(tmp_path / "out"), "--segment", "1"]) == 0
+    assert "tiny, 2 songs" in capsys.readouterr().out
+
+
+def test_compares(musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model in ("mixture", "oracle:irm"):
+        out = str(tmp_path / model.replace(":", "_"))
+        assert main(["evaluate", "--model", model, "--musdb", str(musdb), "-o", out]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--compare", str(tmp_path / "mixture"), str(tmp_path / "oracle_irm")]) == 0
+    assert "A is mixture, B is oracle:irm" in capsys.readouterr().out
+
+
+def test_a_failed_song_fails_the_exit_status(
+    musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(musdb / "test" / "Song 0" / "vocals.wav", [[0.0, 0.0]], RATE)
+    out = str(tmp_path / "out")
+    assert main(["evaluate", "--model", "mixture", "--musdb", str(musdb), "-o", out]) == 1
+    captured = capsys.readouterr()
+    assert "mixture, 1 songs" in captured.out
+    assert "Song 0 was not scored" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs --musdb PATH and --out FOLDER"),
+        (["--musdb", "MUSDB", "-o", "OUT"], "either --model or --estimates"),
+        (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "--estimates", "x"], "either --model or"),
+        (["--musdb", "MUSDB", "-o", "OUT", "-n", "oracle:magic"], "no oracle:magic"),
+        (["--musdb", "/nowhere", "-o", "OUT", "-n", "mixture"], "zenodo"),
+        (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "-j", "0"], "jobs"),
+        (["--compare", "/nowhere", "OUT"], "no scores"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    arguments: list[str], message: str, musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"MUSDB": str(musdb), "OUT": str(tmp_path / "out")}
+    assert main(["evaluate", *(places.get(argument, argument) for argument in arguments)]) != 0
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
