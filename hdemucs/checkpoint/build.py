@@ -47,7 +47,7 @@ def build(architecture: str, arguments: Mapping[str, Any], state: Mapping[str, T
     except (ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"its settings make no network: {one_line(error)}") from error
     model.load_state_dict(fit_weights(model, state), assign=True)
-    return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval()
 
 
 def check_arguments(cls: type[Network], arguments: Mapping[str, Any]) -> None:

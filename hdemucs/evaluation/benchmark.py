@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hdemucs import __version__
@@ -67,7 +68,8 @@ def evaluate(
             song, future = running.pop(0)
             outcomes[song.name] = _outcome(song, future.result)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    # One thread each: more of them would fight with the separation's for the same cores.
+    with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for index, song in enumerate(songs):
             if progress is not None:
                 progress(index, song.name)

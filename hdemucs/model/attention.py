@@ -30,9 +30,10 @@ class LocalAttention(nn.Module):
         self.proj = nn.Conv1d(channels, channels, 1)
         # Almost no decay at first, so that attention starts with the widest window.
         assert self.query_decay.bias is not None
-        with torch.no_grad():
-            self.query_decay.weight.mul_(0.01)
-            self.query_decay.bias.fill_(-2)
+        if not self.query_decay.weight.is_meta:
+            with torch.no_grad():
+                self.query_decay.weight.mul_(0.01)
+                self.query_decay.bias.fill_(-2)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, channels, T]` to the same shape, residual included."""

@@ -1,4 +1,4 @@
-"""Demucs: the U-Net over waveforms (arXiv 1911.13254; with residual branches arXiv 2111.03600, section 4.1).
+"""Demucs: the U-Net over waveforms (arXiv 1911.13254; with residual branches arXiv 2111.03600).
 
 Letters in shapes: B batch, S sources, C channels, L samples.
 """
@@ -6,6 +6,7 @@ Letters in shapes: B batch, S sources, C channels, L samples.
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from julius.resample import resample_frac
@@ -53,7 +54,7 @@ class Demucs(nn.Module):
         residual: which half has residual branches.
         lstm_starts, attention_starts: first layer whose residual branches have them.
         normalize: bring each mixture to deviation 1, and what comes out back.
-        resample: work at twice the sample rate (1911.13254, section 3.2).
+        resample: work at twice the sample rate (arXiv 1911.13254).
         sample_rate: in Hz, of the audio that it was trained on.
         segment: seconds of audio that it is best applied to at once.
 
@@ -173,7 +174,7 @@ class Demucs(nn.Module):
         x = F.pad(x, (missing // 2, missing - missing // 2))
         if self.resample:
             x = resample_frac(x, 1, 2)
-        x = self._u_net(x[:, :, None])[:, :, 0]
+        x = self._u_net(x[:, :, None].contiguous(memory_format=torch.channels_last))[:, :, 0]
         if self.resample:
             x = resample_frac(x, 2, 1)
         x = center_trim(x, length)

@@ -49,7 +49,7 @@ class HDemucs(nn.Module):
         n_fft: window of the STFT in samples; its hop is a quarter of it.
         hybrid: with the waveform branch; without it, the spectrogram model of the paper's comparison.
         spectrogram: `complex` has real and imaginary parts as channels in and out; `amplitude` estimates
-            magnitudes, which the mixture's phase turns into signals (section 4.4).
+            magnitudes, which the mixture's phase turns into signals.
         wiener_iters: for amplitudes: refinements by Wiener filtering; -1 masks the mixture instead, which
             leaves silent bins silent.
         old_padding: pad and align the STFT as some models of the MDX challenge were trained with.
@@ -242,7 +242,10 @@ class HDemucs(nn.Module):
         z = spectral.stft(mix, self.n_fft, padding)
         x, mean, std = standardise(self._to_channels(z), (1, 2, 3))
         xt, mean_t, std_t = standardise(mix, (1, 2))
-        y, yt = self._u_net(x.contiguous(memory_format=torch.channels_last), xt[:, :, None])
+        y, yt = self._u_net(
+            x.contiguous(memory_format=torch.channels_last),
+            xt[:, :, None].contiguous(memory_format=torch.channels_last),
+        )
         estimates = self._to_complex(y.to(mix.dtype) * std + mean, z)
         out = spectral.istft(estimates, mix.shape[-1], padding)
         if yt is not None:
