@@ -29,5 +29,9 @@ class OptionError(HDemucsError, ValueError):
     """An option has a value that cannot be meant: an unknown stem, an overlap of 2, a bad template."""
 
 
+class EvaluationError(HDemucsError):
+    """A folder of scores has none, or files that are no scores, or nothing that could be compared."""
+
+
 class Cancelled(HDemucsError):
     """The caller asked, through `Progress.cancel`, to stop a separation."""

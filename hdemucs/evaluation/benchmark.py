@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hdemucs import __version__
-from hdemucs.errors import HDemucsError, OptionError
+from hdemucs.errors import EvaluationError, HDemucsError, OptionError
 from hdemucs.evaluation.bsseval import bss_eval
 from hdemucs.evaluation.methods import Method
 from hdemucs.evaluation.metrics import sdr
@@ -54,7 +54,7 @@ def evaluate(
         progress: called with the number of songs done and the name of the next one.
 
     Raises:
-        OptionError: `out` holds another run.
+        OptionError, EvaluationError: `out` holds another run, or something else.
         OutputError: it cannot be written.
     """
     if jobs < 1:
@@ -109,7 +109,10 @@ def _claim(method: Method, out: Path) -> None:
     run = {"method": method.name, "settings": method.settings}
     file = out / "run.json"
     if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise EvaluationError(f"{file} is no description of a run; choose another folder") from error
         if {key: before.get(key) for key in run} != run:
             raise OptionError(
                 f"{out} holds scores of {before.get('method')} {before.get('settings')}, not of "
@@ -122,13 +125,16 @@ def _claim(method: Method, out: Path) -> None:
 def _score(
     song: Song, sources: Sequence[str], estimates: Tensor, rate: int, took: float, target: Path
 ) -> None:
-    references = song.references(sources, rate)
+    references = song.references(sources, rate, channels=estimates.shape[1])
     length = together(song.name, [references[0], estimates[0]], rate).shape[-1]
     references, estimates = references[..., :length], estimates[..., :length]
     started = time.perf_counter()
     window = round(WINDOW_SECONDS * rate)
-    scores = bss_eval(references, estimates, window=window, hop=window)
-    whole = sdr(references, estimates)
+    try:
+        scores = bss_eval(references, estimates, window=window, hop=window)
+        whole = sdr(references, estimates)
+    except ValueError as error:
+        raise EvaluationError(f"{song.name}: {error}") from error
     content = {
         "targets": list(_targets(sources, scores)),
         "museval_version": "0.4.1",

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from hdemucs.errors import AudioError
+from hdemucs.errors import EvaluationError
 from hdemucs.evaluation.aggregate import mean_over_tracks, median_over_tracks, median_over_windows
 from hdemucs.evaluation.benchmark import METRICS
 from hdemucs.files import write_whole
@@ -90,33 +90,40 @@ def read_report(out: Path, songs: Sequence[str] | None = None) -> Report:
         songs: to take; all that are there if None.
 
     Raises:
-        AudioError: there are no scores, or songs were scored for different sources.
+        EvaluationError: there are no scores, or songs were scored for different sources.
     """
     folder = out / "tracks" if (out / "tracks").is_dir() else out
     files = {file.stem: file for file in sorted(folder.glob("*.json"))}
     names = [name for name in files if songs is None or name in songs]
     if not names:
-        raise AudioError(f"{folder} has no scores; run `hdemucs evaluate` into {out} first")
-    contents = [json.loads(files[name].read_text(encoding="utf-8")) for name in names]
-    sources = sorted(target["name"] for target in contents[0]["targets"])
+        raise EvaluationError(f"{folder} has no scores; run `hdemucs evaluate` into {out} first")
+    tracks = [_read_track(files[name]) for name in names]
+    sources = sorted(tracks[0][0])
     windows, whole = [], []
-    for name, content in zip(names, contents, strict=True):
-        targets = {target["name"]: target["frames"] for target in content["targets"]}
+    for name, (targets, own) in zip(names, tracks, strict=True):
         if sorted(targets) != sources:
-            raise AudioError(f"{files[name]} has scores of {', '.join(targets)}, not of {', '.join(sources)}")
-        windows.append(
-            {
-                metric: torch.tensor(
-                    [[frame["metrics"][metric] for frame in targets[source]] for source in sources]
-                )
-                for metric in METRICS
-            }
-        )
-        own = content.get("hdemucs", {}).get("sdr", {})
+            raise EvaluationError(f"{files[name]} scores {', '.join(targets)}, not {', '.join(sources)}")
+        windows.append({metric: torch.stack([targets[s][metric] for s in sources]) for metric in METRICS})
         whole.append([own.get(source, float("nan")) for source in sources])
     run = out / "run.json"
     method = json.loads(run.read_text(encoding="utf-8"))["method"] if run.exists() else out.name
     return Report(method, names, sources, windows, torch.tensor(whole))
+
+
+def _read_track(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, float]]:
+    """Windows `[P]` of one song by source and metric, and its SDR of the whole track by source."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        targets = {
+            target["name"]: {
+                metric: torch.tensor([float(frame["metrics"][metric]) for frame in target["frames"]])
+                for metric in METRICS
+            }
+            for target in content["targets"]
+        }
+        return targets, dict(content.get("hdemucs", {}).get("sdr", {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EvaluationError(f"{file} is no file of scores; remove it to score the song again") from error
 
 
 def write_report(out: Path) -> Report:
@@ -134,13 +141,13 @@ def compare(first: Path, second: Path) -> str:
     is compared with those of 100,000 random (seeded) choices of signs. p is how often these are as large.
 
     Raises:
-        AudioError: the runs have no song or no source in common.
+        EvaluationError: the runs have no song or no source in common.
     """
     a, b = read_report(first), read_report(second)
     songs = [song for song in a.songs if song in b.songs]
     sources = [source for source in a.sources if source in b.sources]
     if not songs or not sources:
-        raise AudioError(f"{first} and {second} have no song and source in common to be compared on")
+        raise EvaluationError(f"{first} and {second} have no song and source in common to be compared on")
     a, b = read_report(first, songs), read_report(second, songs)
     lines = [
         f"SDR in dB on {len(songs)} songs: A is {a.method}, B is {b.method}",
@@ -171,12 +178,13 @@ def paired_test(differences: Tensor) -> float:
     return (reached + 1) / (FLIPS + 1)
 
 
-def _round(value: Tensor) -> float:
-    return round(float(value), 4)
+def _round(value: Tensor) -> float | None:
+    """For JSON, which has no NaN."""
+    return None if value.isnan() else round(float(value), 4)
 
 
-def _text(value: float) -> str:
-    return f"{value:.2f}" if value == value else "-"
+def _text(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.2f}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -66,8 +66,8 @@ class Song:
         rate = self.sample_rate if sample_rate is None else sample_rate
         return torch.cat(list(audio.convert(self.open(name), rate, channels)), -1)
 
-    def references(self, sources: Sequence[str], sample_rate: int | None = None) -> Tensor:
-        """True stems `[S, 2, L]`, cut to the shortest if they differ by a few samples.
+    def references(self, sources: Sequence[str], sample_rate: int | None = None, channels: int = 2) -> Tensor:
+        """True stems `[S, C, L]`, cut to the shortest if they differ by a few samples.
 
         Raises:
             AudioError: a source is missing or damaged, or lengths differ by more than a tenth of a second.
@@ -75,9 +75,8 @@ class Song:
         missing = [source for source in sources if source not in self.files]
         if missing:
             raise AudioError(f"{self.name} has no {', '.join(missing)}, only {', '.join(self.sources)}")
-        return together(
-            self.name, [self.read(source, sample_rate) for source in sources], sample_rate or self.sample_rate
-        )
+        signals = [self.read(source, sample_rate, channels) for source in sources]
+        return together(self.name, signals, sample_rate or self.sample_rate)
 
 
 def together(name: str, signals: Sequence[Tensor], sample_rate: int) -> Tensor:

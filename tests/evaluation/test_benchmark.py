@@ -14,7 +14,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from hdemucs.errors import AudioError, OptionError
+from hdemucs.errors import AudioError, EvaluationError, OptionError
 from hdemucs.evaluation.benchmark import Outcome, evaluate, track_file
 from hdemucs.evaluation.methods import FolderMethod, Method, MixtureMethod, ModelMethod, RatioMaskMethod
 from hdemucs.evaluation.report import compare, paired_test, published, read_report, write_report
@@ -243,8 +243,15 @@ def test_table_and_comparison(musdb: Path, tmp_path: Path) -> None:
         assert row["method"] in table
     text = compare(tmp_path / "a", tmp_path / "b")
     assert "on 2 songs: A is mixture, B is oracle:irm" in text
-    with pytest.raises(AudioError, match="has no scores"):
+    with pytest.raises(EvaluationError, match="has no scores"):
         compare(tmp_path / "a", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"targets": [{"name": "a", "frames": [{}]}]}'])
+def test_files_that_are_no_scores(content: str, tmp_path: Path) -> None:
+    (tmp_path / "song.json").write_text(content)
+    with pytest.raises(EvaluationError, match=r"song.json is no file of scores"):
+        read_report(tmp_path)
 
 
 def test_paired_test() -> None:
