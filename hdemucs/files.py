@@ -1,5 +1,6 @@
-"""Small files, written whole or not at all."""
+"""Files: written whole or not at all, and recognised by their checksum."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -28,3 +29,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise OutputError(
             f"{path}: cannot be written ({reason}); choose another folder, or free space"
         ) from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

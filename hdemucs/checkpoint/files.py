@@ -4,7 +4,6 @@ Own format: one safetensors file. Its metadata has the key `hdemucs` with a JSON
 `architecture`, `arguments` (of its constructor: sources, sample rate, segment and all) and `provenance`.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from hdemucs.checkpoint.foreign import (
 )
 from hdemucs.checkpoint.pickles import ClassName, read_pickle
 from hdemucs.errors import CheckpointError
-from hdemucs.files import write_whole
+from hdemucs.files import sha256, write_whole
 from hdemucs.model import Bag, Model, Network
 
 FORMAT = 1
@@ -188,15 +187,7 @@ def _member(folder: Path, signature: str) -> Path:
             return folder / name
     for path in sorted(folder.glob(f"{signature}-*.th")):
         checksum = path.stem.rpartition("-")[2]
-        if not _sha256(path).startswith(checksum):
+        if not sha256(path).startswith(checksum):
             raise CheckpointError(f"{path}: its checksum is not {checksum}; get it again")
         return path
     raise CheckpointError(f"its member {signature} is not beside it, as .safetensors or .th")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

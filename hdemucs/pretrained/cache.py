@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from hdemucs.errors import DownloadError
+from hdemucs.files import sha256
 from hdemucs.pretrained.registry import Card, ModelFile
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -82,7 +82,7 @@ def _fetch(file: ModelFile, target: Path, progress: bool) -> None:
         _transfer(file, partial, progress)
     if not _is_intact(partial, file):
         expected = f"{file.size or 'any number of'} bytes with SHA-256 {(file.sha256 or 'unknown')[:16]}"
-        found = f"{partial.stat().st_size} bytes with {_sha256(partial)[:16]}"
+        found = f"{partial.stat().st_size} bytes with {sha256(partial)[:16]}"
         partial.unlink()
         raise DownloadError(
             f"{file.url} has the wrong checksum: {expected} expected, {found} received; "
@@ -136,15 +136,7 @@ def _has_size(path: Path, file: ModelFile) -> bool:
 
 
 def _is_intact(path: Path, file: ModelFile) -> bool:
-    return _has_size(path, file) and (file.sha256 is None or _sha256(path).startswith(file.sha256))
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return _has_size(path, file) and (file.sha256 is None or sha256(path).startswith(file.sha256))
 
 
 def _status(error: Exception) -> int | None:
