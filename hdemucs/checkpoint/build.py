@@ -111,9 +111,10 @@ def fit_weights(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor
             raise CheckpointError(
                 f"its {name} has the shape {list(value.shape)}, expected {list(parameter.shape)}"
             )
-        if not value.isfinite().all():
-            raise CheckpointError(f"its {name} holds NaN or infinite numbers; get the file again")
         fitted[name] = value.float()
+        # Any NaN or infinite number makes the sum one, in a quarter of the time of looking at each.
+        if not fitted[name].sum().isfinite():
+            raise CheckpointError(f"its {name} holds NaN or infinite numbers; get the file again")
     return fitted
 
 

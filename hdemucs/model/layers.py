@@ -318,9 +318,9 @@ class FrequencyEmbedding(nn.Module):
     def __init__(self, frequencies: int, channels: int, weight: float, boost: float = 10.0) -> None:
         super().__init__()
         self.factor = weight * boost
-        vectors = torch.randn(frequencies, channels)
+        vectors = torch.empty(frequencies, channels)
         if not vectors.is_meta:
-            walk = vectors.cumsum(0) / torch.arange(1, frequencies + 1).sqrt()[:, None]
+            walk = vectors.normal_().cumsum(0) / torch.arange(1, frequencies + 1).sqrt()[:, None]
             vectors = walk / boost
         self.embedding = nn.Embedding.from_pretrained(vectors, freeze=False)
 
