@@ -138,8 +138,9 @@ def _passes(model: Model, sources: Sequence[str], options: Options, frames: int 
         for index in range(shifts):
             lead = int(MAX_SHIFT * network.sample_rate) * index // shifts
             # A track within one stride is one chunk: weights for more of a segment would only take memory.
-            whole = frames is not None and lead + frames <= stride
-            size = (lead + frames, lead + frames) if whole and frames else (segment, stride)
+            size = (segment, stride)
+            if frames and lead + frames <= stride:
+                size = (lead + frames, lead + frames)
             passes.append(_Pass(network, share, indexes, *size, lead))
     return passes
 
