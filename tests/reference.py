@@ -1,7 +1,5 @@
 """The reference implementations that parity tests compare with, as they stand in the test extra."""
 
-import importlib.metadata
-import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch import nn
 from hdemucs.checkpoint.build import build
 from hdemucs.checkpoint.foreign import translate_settings, translate_weights
 from hdemucs.model import Network
+from tests.installed import installed_module
 
 SOURCES = ["drums", "bass", "other", "vocals"]
 REFERENCES = {"HDemucs": HDemucsReference, "Demucs": DemucsReference}
@@ -21,14 +20,7 @@ REFERENCES = {"HDemucs": HDemucsReference, "Demucs": DemucsReference}
 def torchaudio_hdemucs() -> ModuleType:
     """torchaudio's module of Hybrid Demucs, read from the installed distribution without its package, whose
     compiled part refuses to load beside torch builds other than its own."""
-    files = importlib.metadata.files("torchaudio") or []
-    path = next(file for file in files if file.name == "_hdemucs.py")
-    spec = importlib.util.spec_from_file_location("torchaudio_hdemucs", str(path.locate()))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return installed_module("torchaudio", "torchaudio/models/_hdemucs.py")
 
 
 def randomise(model: nn.Module, seed: int = 0) -> None:

@@ -1,29 +1,15 @@
 """museval's scores, in this library's shapes."""
 
-import importlib.metadata
-import importlib.util
 import warnings
-from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tests.installed import installed_module
 
-def museval_metrics() -> ModuleType:
-    """museval's module of metrics, read from the installed distribution without its package, which refuses to
-    be imported where there is no ffmpeg binary."""
-    files = importlib.metadata.files("museval") or []
-    path = next(file for file in files if file.as_posix() == "museval/metrics.py")
-    spec = importlib.util.spec_from_file_location("museval_metrics", str(path.locate()))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MUSEVAL = museval_metrics()
+# Its package refuses to be imported where there is no ffmpeg binary.
+MUSEVAL = installed_module("museval", "museval/metrics.py")
 
 
 def museval_scores(
