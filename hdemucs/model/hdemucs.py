@@ -246,7 +246,7 @@ class HDemucs(nn.Module):
             x.contiguous(memory_format=torch.channels_last),
             xt[:, :, None].contiguous(memory_format=torch.channels_last),
         )
-        estimates = self._to_complex(y.to(mix.dtype) * std + mean, z)
+        estimates = self._to_complex(torch.addcmul(mean, y.to(mix.dtype), std), z)
         out = spectral.istft(estimates, mix.shape[-1], padding)
         if yt is not None:
             out = out + (yt[:, :, 0].to(mix.dtype) * std_t + mean_t)
@@ -260,8 +260,7 @@ class HDemucs(nn.Module):
     def _to_complex(self, x: Tensor, mix: Tensor) -> Tensor:
         """What the network put out, `[B, S * C * parts, F, T]`, as spectrograms `[B, S * C, F, T]`."""
         if self.spectrogram == "complex":
-            x = rearrange(x, "b (sources part) f t -> b sources f t part", part=2)
-            return torch.view_as_complex(x.contiguous())
+            return torch.complex(x[:, ::2], x[:, 1::2])
         x = rearrange(x, "b (s c) f t -> b s c f t", s=len(self.sources))
         if self.wiener_iters < 0:
             return ((mix / (1e-8 + mix.abs()))[:, None] * x).flatten(1, 2)
