@@ -33,5 +33,9 @@ class EvaluationError(HDemucsError):
     """A folder of scores has none, or files that are no scores, or nothing that could be compared."""
 
 
+class TrainingError(HDemucsError):
+    """Songs, a configuration or a run folder that cannot be trained with, or a training that went wrong."""
+
+
 class Cancelled(HDemucsError):
     """The caller asked, through `Progress.cancel`, to stop a separation."""

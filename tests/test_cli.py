@@ -348,6 +348,15 @@ def test_the_same_file_twice_is_separated_once(separate: Run, tmp_path: Path) ->
 # --- what is printed
 
 
+def test_options_may_stand_between_songs(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.wav"
+    other.write_bytes(song.read_bytes())
+    outcome = run("separate", song, "-n", tiny, "-o", tmp_path / "out", other, "--flac")
+    assert outcome.status == 0, outcome.err
+    assert {path.parent.name for path in (tmp_path / "out").rglob("*.flac")} == {"song", "other"}
+    assert_refused(run("separate", song, "--nonsense", other), 2, "no option '--nonsense'")
+
+
 def test_json_alone_is_on_stdout(separate: Run, song: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing.wav"
     outcome = separate(song, missing, "--two-stems=bass", "--json")

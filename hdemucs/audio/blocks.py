@@ -1,6 +1,6 @@
 """The currency of this package: a block is a float32 tensor `[channels, n]` with n >= 1."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -39,3 +39,11 @@ def _regroup(blocks: Iterable[Tensor], frames: int) -> Iterator[Tensor]:
         pending, held = [joined[..., whole:]], held - whole
     if held:
         yield torch.cat(pending, dim=-1)
+
+
+def drop(blocks: Iterable[Tensor], frames: int) -> Generator[Tensor, None, None]:
+    """Leave out the first `frames` frames of a stream of blocks `[..., n]`; a generator."""
+    for block in blocks:
+        if frames < block.shape[-1]:
+            yield block[..., frames:]
+        frames = max(0, frames - block.shape[-1])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hdemucs.audio.remix import remix
-from hdemucs.audio.resample import resample
+from hdemucs.audio.resample import resample, resample_part
 from hdemucs.audio.source import AudioSource
 from hdemucs.errors import AudioError
 
@@ -27,6 +27,29 @@ def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Te
         yield block
     if empty:
         raise AudioError(f"{source.name} has no audio: it is 0 frames long; export it again from its origin")
+
+
+def convert_part(source: AudioSource, start: int, frames: int, sample_rate: int, channels: int) -> Tensor:
+    """Read a part of what `convert` gives, without the rest, and without a look at whether it is finite.
+
+    Args:
+        source: to read from.
+        start: first frame of the part, in the new sample rate.
+        frames: of the part, in the new sample rate.
+        sample_rate: to resample to, in Hz.
+        channels: to remix to.
+
+    Returns:
+        `[channels, n]` float32; n is less than `frames` only at the end of the source.
+
+    Raises:
+        AudioError: the source is damaged, or has channels that cannot be remixed.
+    """
+
+    def read(start: int, frames: int) -> Tensor:
+        return remix(source.read(start, frames), channels)
+
+    return resample_part(read, start, frames, source.sample_rate, sample_rate)
 
 
 def _finite(source: AudioSource) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """Change the sample rate of a stream; the result is that of julius on the whole track."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
@@ -34,10 +34,46 @@ def resample(blocks: Iterable[Tensor], old_rate: int, new_rate: int) -> Iterator
     Raises:
         OptionError: a rate is not positive.
     """
+    old, new = _checked_ratio(old_rate, new_rate)
+    return iter(blocks) if old == new else _resample(blocks, old, new)
+
+
+def resample_part(
+    read: Callable[[int, int], Tensor], start: int, frames: int, old_rate: int, new_rate: int
+) -> Tensor:
+    """A part of what `resample` makes of a whole track, from the frames that it depends on alone.
+
+    Args:
+        read: from its start and count of frames at `old_rate` to `[channels, n]`, n smaller only at the end.
+        start: first frame of the part, at `new_rate`.
+        frames: of the part.
+        old_rate: in Hz.
+        new_rate: in Hz.
+
+    Returns:
+        `[channels, n]`, n less than `frames` only at the end of the track.
+
+    Raises:
+        OptionError: a rate is not positive.
+    """
+    old, new = _checked_ratio(old_rate, new_rate)
+    if old == new:
+        return read(start, frames)
+    filters, reach = _resampler(old, new)
+    context = -(-reach // old)
+    first = max(0, start // new - context)
+    last = -(-(start + frames) // new) + context
+    part = read(first * old, (last - first) * old)
+    if not part.shape[-1]:
+        return part
+    whole = filters(part, full=True)[..., : part.shape[-1] * new // old]
+    return whole[..., start - first * new :][..., :frames]
+
+
+def _checked_ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
     if min(old_rate, new_rate) < 1:
         raise OptionError(f"sample rates must be positive, not {old_rate} and {new_rate} Hz")
-    old, new = rate_ratio(old_rate, new_rate)
-    return iter(blocks) if old == new else _resample(blocks, old, new)
+    return rate_ratio(old_rate, new_rate)
 
 
 def rate_ratio(old_rate: int, new_rate: int) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """What can be separated: a named stream of samples that can be read more than once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from hdemucs.errors import AudioError
 
 # More channels than any recording of music has: beyond it, an array is more likely [frames, channels].
 MOST_CHANNELS = 32
+_TAGS = ("title", "artist", "album", "date", "genre", "track", "comment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +46,43 @@ class AudioSource(ABC):
         """
         return regroup(self._decode(), frames)
 
+    def read(self, start: int, frames: int) -> Tensor:
+        """Read a part, by seeking where the codec allows it.
+
+        Args:
+            start: the first frame, 0 or more.
+            frames: how many.
+
+        Returns:
+            `[channels, n]` float32, exactly what `blocks` gives at that place; n is less than `frames` only
+            at the end of the source. In AAC, bands that the encoder left to the decoder to fill with noise
+            get other noise of the same level; the same one in each call.
+
+        Raises:
+            AudioError: the file is damaged or gone.
+            ValueError: `start` or `frames` is negative.
+        """
+        if min(start, frames) < 0:
+            raise ValueError(f"there are no {frames} frames from frame {start} on")
+        pieces = [torch.empty(self.channels, 0)]
+        with closing(self._decode(start)) as blocks:
+            while frames and (block := next(blocks, None)) is not None:
+                pieces.append(block[:, :frames])
+                frames -= pieces[-1].shape[-1]
+        return torch.cat(pieces, dim=-1)
+
     @abstractmethod
-    def _decode(self) -> Iterator[Tensor]:
-        """Read from the start, in blocks `[channels, n]` of whatever length is natural; n may be 0."""
+    def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
+        """Read from frame `start` on, in blocks `[channels, n]` of whatever length is natural; n may be 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Samples(AudioSource):
     array: np.ndarray = field(repr=False)
 
-    def _decode(self) -> Iterator[Tensor]:
-        for start in range(0, self.array.shape[1], BLOCK_FRAMES):
-            yield to_float(self.array[:, start : start + BLOCK_FRAMES])
+    def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
+        for place in range(start, self.array.shape[1], BLOCK_FRAMES):
+            yield to_float(self.array[:, place : place + BLOCK_FRAMES])
 
 
 def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<samples>") -> AudioSource:
@@ -89,6 +116,12 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
     if int(sample_rate) != sample_rate or sample_rate < 1:
         raise AudioError(f"{name}: the sample rate must be a positive whole number of Hz, not {sample_rate}")
     return _Samples(name=name, sample_rate=int(sample_rate), channels=channels, frames=frames, array=array)
+
+
+def known_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those of a file's tags that `AudioSource.tags` has."""
+    lower = {key.lower(): value for key, value in tags.items()}
+    return {key: lower[key] for key in _TAGS if lower.get(key)}
 
 
 def _as_array(samples: ArrayLike | Tensor) -> np.ndarray:

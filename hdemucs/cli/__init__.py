@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from hdemucs import __version__
-from hdemucs.cli import evaluate, models, separate
+from hdemucs.cli import evaluate, models, separate, train
 from hdemucs.cli.output import Parser, complain
 from hdemucs.errors import HDemucsError, OptionError
 
-COMMANDS = ("separate", "evaluate", "models")
+COMMANDS = ("separate", "evaluate", "train", "models")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,8 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv and argv[0] not in (*COMMANDS, "-h", "--help", "--version"):
         parser.error(f"no command {argv[0]!r}: to separate a song, run `hdemucs separate {' '.join(argv)}`")
     args, unknown = parser.parse_known_args(argv)
-    if unknown:
-        args.parser.error(f"no option {unknown[0]!r} (a file of that name goes after --)")
+    _take(args, unknown)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal cannot show is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -47,6 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def _take(args: argparse.Namespace, unknown: Sequence[str]) -> None:
+    """Take what argparse left over: it does not go on with a list of words after an option in its midst."""
+    options = [word for word in unknown if word.startswith("-")]
+    name: str = getattr(args, "words", "")
+    if options or (unknown and not name):
+        args.parser.error(f"no option {[*options, *unknown][0]!r} (a file of that name goes after --)")
+    if unknown:
+        # Parsed by the parser of the command, so that words are checked as the first ones were.
+        vars(args)[name] += vars(args.parser.parse_args(unknown))[name]
+
+
 def _stop_on_signals() -> None:
     """Let the signals that end a process end it as Ctrl-C does, so that what is being written is removed."""
     for name in ("SIGTERM", "SIGHUP"):
@@ -61,6 +71,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="hdemucs", description="Music source separation with Hybrid Demucs.")
     parser.add_argument("--version", action="version", version=f"hdemucs {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (separate, evaluate, models):
+    for command in (separate, evaluate, train, models):
         command.add_parser(commands)
     return parser

@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
         help="separate songs into stems",
         description="Separate songs into stems: OUT/MODEL/TRACK/STEM.EXT.",
     )
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run, parser=parser, words="inputs")
     add = parser.add_argument
     add("inputs", nargs="+", type=_path, metavar="INPUT", help="audio or video files, or folders of them")
     model = parser.add_argument_group("model")

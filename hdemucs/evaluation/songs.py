@@ -23,7 +23,7 @@ MUSDB_HELP = "MusDB-HQ is had from https://zenodo.org/records/3338373"
 
 @dataclass(frozen=True)
 class Song:
-    """One song of a test set.
+    """One song of a test or training set.
 
     Attributes:
         name: of its folder or file.
@@ -103,13 +103,18 @@ def find_songs(path: Path) -> list[Song]:
     if not path.is_dir():
         raise AudioError(f"{path} is no folder; {MUSDB_HELP}")
     folder = path / "test" if (path / "test").is_dir() else path
-    songs = [song for song in _songs_in(folder) if song.sources]
+    songs = songs_in(folder)
     if not songs:
         raise AudioError(f"{folder} has no songs: neither folders of stem files nor .stem.mp4; {MUSDB_HELP}")
     return songs
 
 
-def _songs_in(folder: Path) -> Iterator[Song]:
+def songs_in(folder: Path) -> list[Song]:
+    """Songs of a folder by name, of those that have a stem: folders of stem files, and `.stem.mp4` files."""
+    return [song for song in _candidates(folder) if song.sources]
+
+
+def _candidates(folder: Path) -> Iterator[Song]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue

@@ -51,13 +51,16 @@ def encode_libav(
     codec: str,
     container: str,
     tags: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
 ) -> None:
-    """Write each signal as an audio stream of its own, with an encoder of FFmpeg."""
+    """Write each signal as an audio stream of its own, with an encoder of FFmpeg and its options."""
     with av.open(str(path), "w", format=container) as output:
         output.metadata.update(tags or {})
         streams = []
         for signal in signals:
-            stream = output.add_stream(codec, rate=rate, layout=LAYOUTS[signal.shape[0]])
+            stream = output.add_stream(
+                codec, rate=rate, layout=LAYOUTS[signal.shape[0]], options=dict(options or {})
+            )
             stream.bit_rate = 128_000 * signal.shape[0]
             streams.append(stream)
         for stream, signal in zip(streams, signals, strict=True):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hdemucs import audio
 from hdemucs.errors import AudioError
@@ -68,3 +70,21 @@ def test_one_frame_and_silence_are_audio():
 def test_more_channels_than_a_model_takes():
     with pytest.raises(AudioError, match="6 channels cannot be turned into 4"):
         gather(audio.convert(audio.from_samples(noise(10, 6), 44100), 44100, 4))
+
+
+@settings(deadline=None)
+@given(
+    rates=st.sampled_from([(44100, 44100), (48000, 44100), (8000, 44100), (44100, 8000)]),
+    channels=st.integers(1, 2),
+    frames=st.integers(0, 5000),
+    start=st.integers(0, 6000),
+    count=st.integers(0, 3000),
+)
+def test_a_part_is_that_of_the_whole(
+    rates: tuple[int, int], channels: int, frames: int, start: int, count: int
+):
+    source = audio.from_samples(noise(1 + frames, channels), rates[0])
+    blocks = audio.resample((audio.remix(block, 2) for block in source.blocks()), *rates)
+    whole = torch.cat([torch.empty(2, 0), *blocks], -1)  # one frame may come to nothing at a lower rate
+    part = audio.convert_part(source, start, count, rates[1], 2)
+    torch.testing.assert_close(part, whole[:, start : start + count], atol=1e-6, rtol=0)

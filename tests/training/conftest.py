@@ -1,0 +1,23 @@
+"""Training's tests keep what a scan of songs finds to themselves, and run on one thread."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_scans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of this session's, also for processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Sums come out the same only on as many threads; and networks this small are faster on one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

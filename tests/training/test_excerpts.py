@@ -1,0 +1,248 @@
+"""Excerpts: the right place of the right song, the same for any number of workers; and their order."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from julius.resample import resample_frac
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hdemucs import audio
+from hdemucs.errors import TrainingError
+from hdemucs.evaluation.songs import Song
+from hdemucs.training.excerpts import Excerpts, Order, is_voice
+from hdemucs.training.repitch import Repitch
+from hdemucs.training.songs import TrainingSong
+from tests.audio.signals import gather, noise
+
+RATE = 8000
+SOURCES = ["drums", "vocals"]
+
+
+def write_song(folder: Path, frames: int, rate: int = RATE, names=SOURCES, channels: int = 2) -> TrainingSong:
+    """Stems of noise in float, so that reading loses nothing."""
+    folder.mkdir()
+    for seed, name in enumerate(names):
+        samples = noise(frames, channels, seed=seed + frames)
+        soundfile.write(folder / f"{name}.wav", samples.T.numpy(), rate, subtype="FLOAT")
+    song = Song(folder.name, {name: (folder / f"{name}.wav", 0) for name in names})
+    return TrainingSong(folder.name, song, rate, frames)
+
+
+def excerpts(songs: list[TrainingSong], seconds: float = 0.5, stride: float = 0.25, **options) -> Excerpts:
+    return Excerpts(
+        songs, SOURCES, sample_rate=RATE, audio_channels=2, seconds=seconds, stride=stride, **options
+    )
+
+
+def read(song: TrainingSong, name: str) -> Tensor:
+    return gather(audio.open(song.song.files[name][0]))
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> list[TrainingSong]:
+    lengths = [3 * RATE + 17, RATE // 2, RATE // 4, 2 * RATE]
+    return [write_song(tmp_path / str(number), length) for number, length in enumerate(lengths)]
+
+
+# --- excerpts
+
+
+def test_excerpts_start_every_stride_and_the_last_ends_with_the_song(songs: list[TrainingSong]):
+    data = excerpts(songs)
+    places = [data.place(index) for index in range(len(data))]
+    assert places[:3] == [(0, 0), (0, 2000), (0, 4000)]
+    assert [start for song, start in places if song == 0][-2:] == [20000, 3 * RATE + 17 - 4000]
+    assert [place for place in places if place[0] > 0] == [(1, 0), (2, 0), *((3, 2000 * k) for k in range(7))]
+    for song, start in places:
+        index = places.index((song, start))
+        stems, known = data[0, index]
+        assert stems.shape == (3, 2, 4000)
+        assert stems.dtype == torch.float32
+        assert known.tolist() == [True, True]
+        for row, name in zip(stems, SOURCES, strict=False):
+            expected = read(songs[song], name)[:, start : start + 4000]
+            assert torch.equal(row[:, : expected.shape[-1]], expected)
+            assert not row[:, expected.shape[-1] :].any()
+    for index in (-1, len(data)):
+        with pytest.raises(IndexError, match=f"no excerpt {index}"):
+            data[0, index]
+
+
+@settings(deadline=None)
+@given(frames=st.integers(1, 50_000), seconds=st.floats(0.1, 3), stride=st.floats(0.1, 3))
+def test_excerpts_cover_the_song(frames: int, seconds: float, stride: float):
+    song = TrainingSong("A", Song("A", {}), RATE, frames)
+    data = excerpts([song], seconds, stride)
+    starts = [data.place(index)[1] for index in range(len(data))]
+    assert starts[0] == 0
+    assert starts[-1] + data.frames == max(frames, data.frames)
+    steps = np.diff(starts)
+    assert (steps > 0).all()
+    assert (steps <= round(stride * RATE)).all()
+
+
+@settings(deadline=None)
+@given(rate=st.sampled_from([RATE, 11025, 16000, 44100]), frames=st.integers(1, 100_000))
+def test_the_length_at_another_rate_is_that_of_the_resampled_song(rate: int, frames: int):
+    song = TrainingSong("A", Song("A", {}), rate, frames)
+    assert song.length(RATE) == frames * RATE // rate
+
+
+@pytest.mark.parametrize("rate", [11025, 16000, 44100])
+def test_a_resampled_excerpt_is_that_of_the_resampled_song(tmp_path: Path, rate: int):
+    song = write_song(tmp_path / "A", 2 * rate + 13, rate, channels=1)
+    whole = resample_frac(read(song, "drums"), rate, RATE)
+    data = excerpts([song])
+    for index in range(len(data)):
+        _, start = data.place(index)
+        stems, _ = data[0, index]
+        expected = whole[:, start : start + data.frames].expand(2, -1)
+        torch.testing.assert_close(stems[0], expected, atol=1e-6, rtol=0)
+
+
+def test_the_rest_and_what_is_known(tmp_path: Path):
+    """Of a song without vocals, but with a mixture."""
+    song = write_song(tmp_path / "A", RATE, names=["drums", "mixture"])
+    stems, known = excerpts([song])[0, 1]
+    assert known.tolist() == [True, False]
+    mixture = read(song, "mixture")[:, 2000:6000]
+    assert torch.equal(stems[0], read(song, "drums")[:, 2000:6000])
+    assert not stems[1].any()
+    assert torch.equal(stems[2], mixture - stems[0])
+    torch.testing.assert_close(stems.sum(0), mixture)
+
+
+def test_a_silent_stem_is_known(tmp_path: Path):
+    song = write_song(tmp_path / "A", RATE, names=["drums"])
+    quiet = TrainingSong(song.name, song.song, RATE, song.frames, frozenset({"vocals"}))
+    stems, known = excerpts([quiet])[0, 0]
+    assert known.tolist() == [True, True]
+    assert not stems[1:].any()
+
+
+@dataclass(frozen=True)
+class Slower:
+    """A change that leaves out every other frame, and says what it was asked."""
+
+    gain: float
+
+    def source_frames(self, frames: int) -> int:
+        return 2 * frames
+
+    def apply(self, stems: Tensor, frames: int, sample_rate: int, voices: list[int]) -> Tensor:
+        assert (sample_rate, list(voices)) == (RATE, [1])
+        assert stems.shape[-1] == 2 * frames
+        return self.gain * stems[..., ::2]
+
+
+class Fake(Repitch):
+    def draw(self, rng: np.random.Generator) -> Slower | None:  # type: ignore[override]
+        return Slower(rng.random()) if rng.random() < 0.5 else None
+
+
+def test_changed_excerpts_are_made_of_longer_ones(songs: list[TrainingSong]):
+    data = excerpts(songs, repitch=Fake(), seed=3)
+    plain = excerpts(songs)
+    gains = []
+    for index in range(len(data)):
+        song, start = data.place(index)
+        stems, _ = data[0, index]
+        if torch.equal(stems, plain[0, index][0]):
+            continue
+        drums = torch.nn.functional.pad(read(songs[song], "drums"), (0, 8000))
+        start = max(0, min(start, songs[song].frames - 8000))
+        expected = drums[:, start : start + 8000 : 2]
+        gains.append(float(stems[0].norm() / expected.norm()))
+        torch.testing.assert_close(stems[0], gains[-1] * expected)
+    assert len(set(gains)) == len(gains) > 3
+
+
+def test_chance_depends_on_seed_epoch_and_index_only(songs: list[TrainingSong]):
+    data, same, other = (excerpts(songs, repitch=Fake(), seed=seed) for seed in (3, 3, 4))
+    indexes = range(len(data))
+    first = [data[1, index][0] for index in indexes]
+    backwards = [same[1, index][0] for index in reversed(indexes)][::-1]
+    assert all(map(torch.equal, first, backwards))
+    assert not all(torch.equal(stems, data[2, index][0]) for index, stems in enumerate(first))
+    assert not all(torch.equal(stems, other[1, index][0]) for index, stems in enumerate(first))
+
+
+def test_workers_change_nothing(songs: list[TrainingSong]):
+    data = excerpts(songs, repitch=Fake(), seed=3)
+    batches = list(Order(len(data), 4, seed=1).batches(0))
+    alone, shared = (list(DataLoader(data, batch_sampler=batches, num_workers=workers)) for workers in (0, 2))
+    assert len(alone) == len(shared) == len(data) // 4
+    for (stems, known), (same_stems, same_known) in zip(alone, shared, strict=True):
+        assert stems.shape == (4, 3, 2, 4000)
+        assert torch.equal(stems, same_stems)
+        assert torch.equal(known, same_known)
+
+
+def test_excerpts_without_frames_are_refused(songs: list[TrainingSong]):
+    with pytest.raises(TrainingError, match="make both longer"):
+        excerpts(songs, stride=0)
+
+
+def test_voices_by_name():
+    voices = ["vocals", "Lead Vocal", "backing_voice", "singing", "singer-2", "choir", "vox"]
+    assert all(map(is_voice, voices))
+    assert not any(map(is_voice, ["drums", "other", "no_vocals", "single_coil", "no voice"]))
+
+
+# --- order
+
+SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 5), st.integers(1, 4), st.none() | st.integers(1, 8))
+
+
+@settings(deadline=None)
+@given(shape=SHAPES, seed=st.integers(0, 99), epoch=st.integers(0, 5))
+def test_processes_share_each_batch(shape: tuple[int, int, int, int | None], seed: int, epoch: int):
+    length, share, world, steps = shape
+    size = share * world
+    alone = Order(length, size, seed, steps)
+    whole = list(alone.batches(epoch))
+    assert len(whole) == alone.steps == (steps or max(1, length // size))
+    parts = [list(Order(length, size, seed, steps, rank, world).batches(epoch)) for rank in range(world)]
+    assert [[key for rank in parts for key in rank[step]] for step in range(alone.steps)] == whole
+    assert all(key[0] == epoch and 0 <= key[1] < length for batch in whole for key in batch)
+
+
+@settings(deadline=None)
+@given(shape=SHAPES, seed=st.integers(0, 99), start=st.integers(0, 50))
+def test_an_epoch_can_be_entered_at_any_step(shape, seed: int, start: int):
+    length, share, world, steps = shape
+    order = Order(length, share * world, seed, steps, 0, world)
+    assert list(order.batches(2, start)) == list(order.batches(2))[start:]
+
+
+@settings(deadline=None)
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_every_excerpt_comes_once_before_any_comes_again(shape, seed: int):
+    length, share, world, steps = shape
+    batches = Order(length, share * world, seed, steps).batches(0)
+    indexes = [index for batch in batches for _, index in batch]
+    for turn in range(0, len(indexes), length):
+        part = indexes[turn : turn + length]
+        assert len(set(part)) == len(part)
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    order = Order(100, 10, seed=0)
+    first, second = ([index for batch in order.batches(epoch) for _, index in batch] for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(100))
+    assert first != second
+    assert first != [index for batch in Order(100, 10, seed=1).batches(0) for _, index in batch]
+
+
+def test_orders_that_cannot_be():
+    with pytest.raises(TrainingError, match="batch_size of 5 cannot be divided among 2 processes"):
+        Order(10, 5, 0, world=2)
+    with pytest.raises(TrainingError, match="no excerpts"):
+        Order(0, 5, 0)
