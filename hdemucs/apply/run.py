@@ -5,10 +5,7 @@ What is kept in memory depends on the segment and the batch, never on the length
 Letters in shapes: S sources, C channels, L samples.
 """
 
-import ctypes
-import functools
 import itertools
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +18,7 @@ from torch import Tensor
 from hdemucs.apply.chunks import Chunk, after_silence, batches, cut, overlap_add, weighted_sum, without_start
 from hdemucs.apply.options import Options, Progress
 from hdemucs.errors import OptionError
+from hdemucs.memory import keep_freed_memory
 from hdemucs.model import Bag, Model, Network
 from hdemucs.model.demucs import center_trim
 
@@ -94,21 +92,6 @@ def apply_model(
         out[..., position : position + block.shape[-1]] = block
         position += block.shape[-1]
     return out
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next tensor, and in one heap for all threads; once.
-
-    By default each large tensor is mapped anew and its pages are faulted in one by one, which takes as long
-    as the network itself.
-    """
-    trim_threshold, mmap_threshold, arena_max = -1, -3, -8
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(arena_max, 1)
-        mallopt(mmap_threshold, 1 << 30)
-        mallopt(trim_threshold, (1 << 31) - 1)
 
 
 @dataclass(frozen=True)

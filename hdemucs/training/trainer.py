@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from hdemucs.errors import HDemucsError, TrainingError
 from hdemucs.files import write_whole
+from hdemucs.memory import keep_freed_memory
 from hdemucs.model import Network
 from hdemucs.training.augment import Augment
 from hdemucs.training.candidates import Candidates
@@ -84,12 +85,13 @@ class Trainer:
         self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=config.precision)
         self.device = self.accelerator.device
         self.main = self.accelerator.is_main_process
+        keep_freed_memory()
         self.model = model.train().to(self.device)
         self.candidates = Candidates(self.model, config, songs, run, self.accelerator)
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         first, second = config.optimizer.betas
         optimizer = torch.optim.Adam(self.parameters, config.optimizer.lr, betas=(first, second))
-        network: Any = torch.compile(self.model) if config.compile else self.model
+        network: Any = torch.compile(self.model, dynamic=False) if config.compile else self.model
         self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
         weights = [config.loss.weights.get(source, 1.0) for source in self.model.sources]
         self.weights = torch.tensor(weights, device=self.device)
