@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdemucs.cli.output import make_table, note, plain, print_table, progress_bar
-from hdemucs.errors import OptionError
+from hdemucs.errors import OptionError, TrainingError
 
 if TYPE_CHECKING:
     from hdemucs.training.run import Run
@@ -61,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
             _check(args)
             return 0
         finished = _train(args)
+    except TrainingError as error:
+        # All mistakes of a configuration are told at once, in a line each.
+        for line in f"hdemucs: {error}".splitlines():
+            note(line)
+        return 1
     except ModuleNotFoundError as error:
         raise OptionError(
             f"training needs more packages ({error.name} is not here); pip install 'hdemucs[train]'"

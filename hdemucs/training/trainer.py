@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,6 @@ class Step:
         epoch, step: done, from 1.
         epochs, steps: of the run, and of each epoch.
         loss: of this step.
-        seconds_left: of the whole run, by what has been done since it was begun or gone on with.
     """
 
     epoch: int
@@ -54,7 +54,6 @@ class Step:
     step: int
     steps: int
     loss: float
-    seconds_left: float
 
 
 class Trainer:
@@ -146,17 +145,21 @@ class Trainer:
             OutputError: the run cannot be written; the last whole checkpoint stays.
             KeyboardInterrupt: after saving.
         """
-        clock = _Clock(self.total_steps)
+        started, before = time.monotonic(), self.epoch + self.step / self.order.steps
         with Interrupt() as interrupt:
             while self.epoch < self.config.epochs:
-                whole = self._run_epoch(interrupt, clock)
+                whole = self._run_epoch(interrupt)
                 if whole:
                     self._end_epoch()
+                    an_epoch = (time.monotonic() - started) / (self.epoch - before)
+                    log.info(
+                        "time left: %s", timedelta(0, round(an_epoch * (self.config.epochs - self.epoch)))
+                    )
                 if not whole or (self.epoch < self.config.epochs and self._agreed(interrupt.asked)):
                     raise KeyboardInterrupt
         log.info("done: the model is %s", self.run.best)
 
-    def _run_epoch(self, interrupt: Interrupt, clock: "_Clock") -> bool:
+    def _run_epoch(self, interrupt: Interrupt) -> bool:
         """The steps of an epoch; False if it was interrupted and its steps so far are saved."""
         saved = time.monotonic()
         for stems, known in self._batches():
@@ -164,7 +167,7 @@ class Trainer:
             self.step += 1
             self.total_loss += values["loss"]
             if self.main:
-                self._report_step(values, clock)
+                self._report_step(values)
             stop = self._agreed(interrupt.asked)
             due = self._agreed(time.monotonic() - saved > 60 * self.config.checkpoint_minutes)
             # After the last step comes validation, and a checkpoint behind it.
@@ -298,13 +301,12 @@ class Trainer:
 
     # --- reports and checkpoints
 
-    def _report_step(self, values: dict[str, float], clock: "_Clock") -> None:
+    def _report_step(self, values: dict[str, float]) -> None:
         place = {"epoch": self.epoch + 1, "step": self.step, "total_steps": self.total_steps}
         self.run.record({"kind": "step", **place, **values})
         if self.progress is not None:
             epochs, steps = self.config.epochs, self.order.steps
-            left = clock.seconds_left(self.total_steps, epochs * steps)
-            self.progress(Step(self.epoch + 1, epochs, self.step, steps, values["loss"], left))
+            self.progress(Step(self.epoch + 1, epochs, self.step, steps, values["loss"]))
 
     def _save(self) -> None:
         if not self.main:
@@ -334,17 +336,6 @@ class Trainer:
             log.info("goes on after %d steps of epoch %d", self.step, self.epoch + 1)
         if self.main:
             self.run.rewind(self.total_steps)
-
-
-class _Clock:
-    """Tells the time left, by the steps since it was made, at step `done`."""
-
-    def __init__(self, done: int) -> None:
-        self.done = done
-        self.started = time.monotonic()
-
-    def seconds_left(self, done: int, total: int) -> float:
-        return (time.monotonic() - self.started) / max(1, done - self.done) * (total - done)
 
 
 @contextlib.contextmanager
