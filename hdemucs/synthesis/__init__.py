@@ -1,0 +1,1 @@
+"""Multitrack music made from free sounds: training data for separation."""

@@ -1,0 +1,230 @@
+"""A song from a seed: written, played, sung and mixed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hdemucs.synthesis.accompaniment import play_layer
+from hdemucs.synthesis.basslines import play_bass
+from hdemucs.synthesis.drummer import choose_kit, play_kit, tune_kit
+from hdemucs.synthesis.form import Form, make_form
+from hdemucs.synthesis.genres import GENRES, Genre, Layer
+from hdemucs.synthesis.grooves import Hit, play_groove
+from hdemucs.synthesis.instruments import choose_instrument, silence
+from hdemucs.synthesis.notes import Note
+from hdemucs.synthesis.production import (
+    Desk,
+    balance,
+    draw_desk,
+    duck,
+    master,
+    mix_bass,
+    mix_drums,
+    mix_part,
+)
+from hdemucs.synthesis.sounds import Sound, choose_sounds, find_sounds
+from hdemucs.synthesis.vocals import Singing, Window, cast_singers, render_vocals
+from hdemucs.synthesis.voices import Voice, find_voices
+
+STEMS = ("drums", "bass", "other", "vocals")
+_TRIES = 8  # windows that are looked at to find one with singing
+_SUNG_SHARE = 0.4  # of a window, where a song allows
+
+
+@dataclass(frozen=True)
+class Song:
+    """A multitrack recording.
+
+    Attributes:
+        name: style and seed, fit for a folder.
+        stems: of `STEMS`, float32 `[2, frames]` at `notes.RATE`.
+        description: what it is made of, for a reader.
+    """
+
+    name: str
+    stems: dict[str, np.ndarray]
+    description: dict[str, str | float | list[str]] = field(default_factory=dict)
+
+    @property
+    def mixture(self) -> np.ndarray:
+        """The exact sum of the stems."""
+        return np.sum([self.stems[name] for name in STEMS], axis=0)
+
+
+def make_song(
+    seed: int,
+    seconds: float | None = 32.0,
+    *,
+    held_out: bool = False,
+    voices: Sequence[Voice] | None = None,
+    sounds: Sequence[Sound] | None = None,
+) -> Song:
+    """Make a song. The same seed, sounds and voices give the same song.
+
+    Args:
+        seed: of all that is drawn.
+        seconds: length of an excerpt from somewhere in the song, by default 32, since training takes shorter
+            ones; None for the whole song of two to five minutes.
+        held_out: use only styles, instruments and voices that are kept for measuring.
+        voices: who may sing; None for all that are installed.
+        sounds: what may be played; None for all that are installed.
+
+    Raises:
+        TrainingError: no soundfont or no voice is installed; the message says what to install.
+    """
+    rng = np.random.default_rng([seed, held_out])
+    plan, singers, drums, bass, other, vocals, desk_rng, bus = rng.spawn(8)
+    hand = choose_sounds(find_sounds() if sounds is None else sounds, held_out)
+    styles = [genre for genre in GENRES if genre.held_out == held_out]
+    genre = styles[plan.integers(len(styles))]
+    form = make_form(genre, plan)
+    singing = cast_singers(form, find_voices() if voices is None else voices, held_out, singers)
+    window = _window(form, singing, seconds, plan)
+    desk = draw_desk(60 / form.grid.tempo, genre.gain, desk_rng)
+
+    drum_stem, kit_name, kicks = _drums(form, window, desk, hand, drums)
+    bass_stem, bass_name = _bass(form, window, desk, hand, bass)
+    other_stem, other_names = _other(form, window, desk, hand, other)
+    stems = {
+        "drums": drum_stem,
+        "bass": bass_stem,
+        "other": other_stem,
+        "vocals": render_vocals(form, singing, window, desk, vocals),
+    }
+    if "electronic" in genre.kits and bus.random() < 0.5:
+        depth, recovery = bus.uniform(2, 12), 60 / form.grid.tempo * bus.uniform(0.4, 0.9)
+        for name in ("bass", "other"):
+            stems[name] = duck(stems[name], kicks, depth, recovery)
+    mastered = master(balance(stems, bus), bus)
+    description: dict[str, str | float | list[str]] = {
+        "style": genre.name,
+        "seed": seed,
+        "tempo": round(form.grid.tempo, 1),
+        "mode": form.key.mode,
+        "drums": kit_name,
+        "bass": bass_name,
+        "other": other_names,
+        "vocals": f"{singing.lead.name}, {singing.manner}",
+    }
+    kind = "held-out " if held_out else ""
+    return Song(f"{kind}{genre.name} {seed:06d}", mastered, description)
+
+
+def _window(form: Form, singing: Singing, seconds: float | None, rng: np.random.Generator) -> Window:
+    """An excerpt that starts just before a bar, and is sung in if there is one."""
+    bars = form.sections[-1].bars.stop
+    whole = bars * form.grid.bar + 2.0
+    if seconds is None or seconds >= whole:
+        return Window(0.0, whole if seconds is None else seconds)
+    last = max(0, int((whole - seconds) / form.grid.bar))
+    window = Window(0.0, seconds)
+    for _ in range(_TRIES):
+        before = rng.uniform(0.03, 0.4)  # so that nothing on the first beat, played early, is cut off
+        window = Window(max(0.0, int(rng.integers(last + 1)) * form.grid.bar - before), seconds)
+        if sum(note.duration for note in window.cut(singing.notes)) > _SUNG_SHARE * seconds:
+            break
+    return window
+
+
+def _drums(
+    form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
+) -> tuple[np.ndarray, str, list[float]]:
+    """The stem, the kit's name, and when the bass drum is struck."""
+    hits = [
+        hit
+        for section in form.sections
+        for hit in play_groove(
+            section.groove,
+            form.grid,
+            section.bars,
+            section.energy,
+            rng,
+            fill=rng.random() < 0.7,
+            crash=rng.random() < 0.6,
+        )
+    ]
+    heard = [
+        Hit(hit.start - window.start, hit.drum, hit.velocity)
+        for hit in hits
+        if 0 <= hit.start - window.start < window.seconds
+    ]
+    if not heard:
+        return silence(window.seconds), "none", []
+    character = str(rng.choice(form.genre.kits))
+    kit, name = choose_kit(character, {hit.drum for hit in heard}, sounds, rng)
+    audio = play_kit(heard, tune_kit(kit, rng), window.seconds, rng)
+    return mix_drums(audio, desk, rng), name, [hit.start for hit in heard if hit.drum == "kick"]
+
+
+def _bass(
+    form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
+) -> tuple[np.ndarray, str]:
+    style = str(rng.choice(form.genre.bass))
+    instrument = choose_instrument(str(rng.choice(form.genre.basses)), sounds, rng)
+    notes = window.cut(play_bass(form, style, rng))
+    audio = instrument.play(notes, window.seconds, rng)
+    return mix_bass(audio, instrument.drive, desk, rng), instrument.name
+
+
+def _other(
+    form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
+) -> tuple[np.ndarray, list[str]]:
+    """Two to five parts; each at a level of its own."""
+    layers = _choose_layers(form.genre, rng)
+    stem = silence(window.seconds)
+    names = []
+    for layer in layers:
+        instrument = choose_instrument(str(rng.choice(layer.families)), sounds, rng)
+        notes = window.cut(play_layer(form, layer, instrument.low, rng))
+        if not notes:
+            continue
+        takes = [instrument.play(notes, window.seconds, rng)]
+        for _ in range(_further_takes(layer.role, rng)):
+            takes.append(instrument.play(_again(notes, rng), window.seconds, rng))
+        level = rng.uniform(-7, 1) + (-3 if layer.role == "pad" else 1 if layer.role == "power" else 0)
+        part = mix_part(takes, layer.role, instrument.drive, desk, rng)
+        stem += _at_level(part, level)
+        names.append(f"{layer.role}: {instrument.name}")
+    return stem, names
+
+
+def _choose_layers(genre: Genre, rng: np.random.Generator) -> list[Layer]:
+    """By their chances, two or three at least."""
+    layers = [layer for layer in genre.layers if rng.random() < layer.chance]
+    rest = [layer for layer in genre.layers if layer not in layers]
+    wanted = int(rng.integers(2, 4))
+    while len(layers) < wanted and rest:
+        layers.append(rest.pop(0))
+    return layers
+
+
+def _further_takes(role: str, rng: np.random.Generator) -> int:
+    """Guitars are often played twice, one for each side; walls of them four times."""
+    if role not in ("power", "strum", "scratch", "riff") or rng.random() < 0.35:
+        return 0
+    return 3 if role == "power" and rng.random() < 0.3 else 1
+
+
+def _again(notes: Sequence[Note], rng: np.random.Generator) -> list[Note]:
+    """A second take: later or earlier, a little out of tune."""
+    cents = rng.uniform(-0.06, 0.06)
+    late = rng.uniform(0.0, 0.012)
+    return [
+        Note(
+            max(0.0, note.start + late + 0.006 * rng.standard_normal()),
+            note.duration,
+            note.pitch + cents,
+            float(np.clip(note.velocity + 0.05 * rng.standard_normal(), 0.05, 1)),
+        )
+        for note in notes
+    ]
+
+
+def _at_level(audio: np.ndarray, level: float) -> np.ndarray:
+    """At a level in dB where it sounds, so that sparse parts are not drowned and dense ones do not drown."""
+    power = (audio**2).mean(axis=0)
+    loud = power[power > power.max(initial=0) * 1e-3]
+    if not len(loud):
+        return audio
+    return audio * np.float32(10 ** (level / 20) / np.sqrt(loud.mean()))

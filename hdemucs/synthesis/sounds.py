@@ -1,0 +1,134 @@
+"""Every recorded sound that music is made of: the Debian package that brings it, and its licence.
+
+What trained weights and a demo clip are made of must be free to hand on under MIT. Sounds whose licence is
+copyleft, share-alike or unsure are therefore held out: they are heard in held-out songs only, which measure a
+model and are never shipped. So held-out songs have other instruments than those a model was trained on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdemucs.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A soundfont, a drum kit, or a folder of single strokes.
+
+    Attributes:
+        kind: `soundfont` (sf2 or sf3), `kit` (a Hydrogen drum kit) or `one-shots` (a folder of files).
+        path: where the package puts it.
+        package: Debian package.
+        licence: SPDX name, or words where there is none.
+        stated: where the licence is stated.
+        character: of drums, `acoustic` or `electronic`; empty for soundfonts, which have both.
+        held_out: kept for held-out songs.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    package: str
+    licence: str
+    stated: str
+    character: str = ""
+    held_out: bool = False
+
+
+def _soundfont(
+    name: str, path: str, package: str, licence: str, stated: str, held_out: bool = False
+) -> Sound:
+    return Sound(name, "soundfont", Path(path), package, licence, stated, "", held_out)
+
+
+def _kit(folder: str, package: str, licence: str, character: str, held_out: bool = False) -> Sound:
+    path = Path("/usr/share/hydrogen/data/drumkits") / folder
+    stated = f"/usr/share/doc/{package}/copyright"
+    return Sound(folder, "kit", path, package, licence, stated, character, held_out)
+
+
+_AUTHOR_GRANTS_ALL = "GPL-2.0-or-later; the author grants all rights (e-mail of 2017-09-18, quoted there)"
+_COMPOSITION_EXCEPTION = "GPL-2.0-or-later with an exception for compositions made with it"
+
+SOUNDS: tuple[Sound, ...] = (
+    _soundfont(
+        "FluidR3_GM",
+        "/usr/share/sounds/sf2/FluidR3_GM.sf2",
+        "fluid-soundfont-gm",
+        "MIT",
+        "/usr/share/doc/fluid-soundfont-gm/copyright",
+    ),
+    _soundfont(
+        "MuseScore_General",
+        "/usr/share/sounds/sf2/MuseScore_General_Full.sf2",
+        "musescore-general-soundfont-lossless",
+        "MIT, parts CC0-1.0 or public domain",
+        "/usr/share/doc/musescore-general-soundfont-lossless/copyright",
+    ),
+    _soundfont(
+        "GeneralUser_GS",
+        "/usr/share/minuet/soundfonts/GeneralUser-v1.47.sf2",
+        "minuet-data",
+        "GeneralUser GS License v2.0 (free use in music; origin of some samples unsure)",
+        "comment chunk of the soundfont",
+        held_out=True,
+    ),
+    _soundfont(
+        "TimGM6mb",
+        "/usr/share/sounds/sf2/TimGM6mb.sf2",
+        "timgm6mb-soundfont",
+        "GPL-2.0",
+        "/usr/share/doc/timgm6mb-soundfont/copyright",
+        held_out=True,
+    ),
+    _kit("rumpf_kit_z01_h2", "hydrogen-drumkits", "CC-BY-3.0, Emanuel Rumpf", "acoustic"),
+    _kit("ColomboAcousticDrumkit", "hydrogen-drumkits", _COMPOSITION_EXCEPTION, "acoustic"),
+    _kit("VariBreaks", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "acoustic"),
+    _kit("ElectricEmpireKit", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "electronic"),
+    _kit("HardElectro1", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "electronic"),
+    _kit("Audiophob", "hydrogen-drumkits", "CC0-1.0", "electronic"),
+    _kit("Millo_MultiLayered3", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
+    _kit("Millo-Drums_v.1", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
+    _kit("ForzeeStereo", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
+    _kit("The Black Pearl 1.0", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
+    _kit("GMRockKit", "hydrogen-data", "GPL-2.0-or-later", "acoustic", held_out=True),
+    _kit("TR808EmulationKit", "hydrogen-data", "GPL-2.0-or-later", "electronic", held_out=True),
+    Sound(
+        "sonic-pi",
+        "one-shots",
+        Path("/usr/share/sonic-pi/samples"),
+        "sonic-pi-samples",
+        "CC0-1.0",
+        "/usr/share/doc/sonic-pi-samples/copyright",
+        "electronic",
+    ),
+)
+"""The table: all recorded sounds but the singers' (see `voices.py`)."""
+
+
+def find_sounds(table: Sequence[Sound] = SOUNDS) -> list[Sound]:
+    """The sounds of a table that are installed on this machine, in the table's order."""
+    return [sound for sound in table if sound.path.exists()]
+
+
+def choose_sounds(sounds: Sequence[Sound], held_out: bool) -> list[Sound]:
+    """Those of the installed sounds that train a model, or those that measure it.
+
+    Args:
+        sounds: what `find_sounds` gave.
+        held_out: take the held-out ones.
+
+    Raises:
+        TrainingError: there is no soundfont among them; the message names the packages.
+    """
+    chosen = [sound for sound in sounds if sound.held_out == held_out]
+    if not any(sound.kind == "soundfont" for sound in chosen):
+        raise TrainingError(f"no {'held-out ' * held_out}soundfont is installed; {install_advice(held_out)}")
+    return chosen
+
+
+def install_advice(held_out: bool = False) -> str:
+    """The command that installs the packages of the table, as the end of an error message."""
+    packages = sorted({sound.package for sound in SOUNDS if sound.held_out == held_out})
+    return f"on Debian: apt-get install libfluidsynth3 {' '.join(packages)}"

@@ -1,0 +1,89 @@
+"""Made-up words for voices that speak what they are given: a language's sounds without its meaning."""
+
+# ruff: noqa: RUF001 (the phonetic alphabet has letters that look like others)
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Sounds that a language builds its syllables of, each group separated by spaces.
+
+    Attributes:
+        onsets, vowels, codas: what a syllable begins with, is carried by, and ends on.
+        closed: share of the syllables that have a coda.
+    """
+
+    onsets: str
+    vowels: str
+    codas: str
+    closed: float
+
+
+PHONEMES = {
+    "en": Inventory(
+        "b d f ɡ h j k l m n p ɹ s t v w z ʃ ʧ ʤ θ ð st tɹ bɹ kl sl fl ɡɹ sw",
+        "ɑː iː uː ɔː ɛ æ ʌ A I O W ɜː ɪ ʊ",
+        "n t d l m s z k ŋ v nd st ɹ",
+        0.45,
+    ),
+    "it": Inventory(
+        "b d f ɡ k l m n p r s t v ʧ ʤ ʎ ɲ tr pr st sp kw",
+        "a e i o u ɛ ɔ aː eː iː oː",
+        "n r l s",
+        0.15,
+    ),
+    "ja": Inventory(
+        "k s t n h m j ɾ w ɡ z d b p ɕ ʨ ʥ kj ɾj",
+        "a i ɯ e o aː iː oː eː",
+        "ɴ",
+        0.12,
+    ),
+    "de": Inventory(
+        "b d f ɡ h j k l m n p ʁ s t v z ʃ ʃt ʃp ts fl kl bʁ tʁ",
+        "aː eː iː oː uː yː øː a ɛ ɪ ɔ ʊ",
+        "n t l m s ç x k ŋ nt",
+        0.5,
+    ),
+    "fr": Inventory(
+        "b d f ɡ k l m n p ʁ s t v z ʃ ʒ j w pl tʁ bʁ kʁ",
+        "a e i o u y ø ɛ ɔ œ ɑ̃ ɔ̃ ɛ̃",
+        "ʁ l s t n z ʒ k",
+        0.2,
+    ),
+}
+"""Phonemes in the international alphabet, with the single letters of Kokoro's for English diphthongs."""
+
+LETTERS = Inventory(
+    "b d f g h k l m n p r s t v z j w sh ch tr st br fl kr sl",
+    "a e i o u ai au ei",
+    "n t l m s k r nd",
+    0.35,
+)
+"""Spelling that a reader of nearly any language in Latin letters can pronounce."""
+
+
+STRESS = "ˈ"
+"""The phonetic alphabet's mark before a stressed syllable."""
+
+PIPER = str.maketrans(
+    {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "ʧ": "tʃ", "ʤ": "dʒ", "ʨ": "tɕ", "ʥ": "dʑ"}
+)
+"""To Piper's alphabet, which has no letters for what Kokoro's writes as one."""
+
+
+def babble(inventory: Inventory, phrases: int, rng: np.random.Generator, stress: str = "") -> Iterator[str]:
+    """Yield phrases of two to four words, five to nine syllables each; `stress` goes before every word."""
+    onsets, vowels, codas = (group.split() for group in (inventory.onsets, inventory.vowels, inventory.codas))
+    for _ in range(phrases):
+        words = []
+        for _ in range(int(rng.integers(2, 5))):
+            word = stress
+            for _ in range(int(rng.integers(1, 4))):
+                coda = rng.choice(codas) if rng.uniform() < inventory.closed else ""
+                word += rng.choice(onsets) + rng.choice(vowels) + coda
+            words.append(word)
+        yield " ".join(words) + "."
