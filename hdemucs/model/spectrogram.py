@@ -102,6 +102,9 @@ def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) 
 
 
 def _maximise(sources: Tensor, mix: Tensor, iterations: int, eps: float = 1e-10) -> Tensor:
+    """One chunk, in double precision: covariances are nearly singular wherever one source is alone."""
+    precision = sources.dtype
+    sources, mix = sources.to(torch.complex128), mix.to(torch.complex128)
     # The constants assume magnitudes of the order of 10 at most, hence the common scale.
     scale = (mix.abs().amax((1, 2, 3), keepdim=True) / 10).clamp(min=1)
     mix = mix / scale
@@ -115,7 +118,7 @@ def _maximise(sources: Tensor, mix: Tensor, iterations: int, eps: float = 1e-10)
         mix_covariance = torch.einsum("bsft,bsfcd->bftcd", power, covariance) + eps**0.5 * eye
         whitened = torch.einsum("bftcd,bdft->bftc", _inverse(mix_covariance), mix)
         sources = power[:, :, None] * torch.einsum("bsfcd,bftd->bscft", covariance, whitened)
-    return sources * scale[:, None]
+    return (sources * scale[:, None]).to(precision)
 
 
 def _inverse(matrix: Tensor) -> Tensor:

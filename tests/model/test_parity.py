@@ -144,14 +144,16 @@ def test_demucs_equals_demucs_package(case: str) -> None:
 @pytest.mark.parametrize("iterations", [1, 2])
 @pytest.mark.parametrize("length", [100, 10007, 330_000])
 def test_wiener_filtering_equals_demucs_package(iterations: int, length: int) -> None:
-    """In double precision: inverting nearly singular covariances, the reference itself is 1e-5 off in
-    single. The longest case has more frames than share one covariance."""
+    """In single precision, and closer in double: inverting nearly singular covariances, the reference itself
+    is up to 1e-5 off in single. The longest case has more frames than share one covariance."""
     settings: dict[str, Any] = {"cac": False, "wiener_iters": iterations, "end_iters": iterations}
     reference, ours = reference_pair("HDemucs", channels=4, dconv_attn=99, **settings)
-    mix = noise(length, batch=1).double()
-    with torch.no_grad():
-        expected, actual = reference.double()(mix), ours.double()(mix)
-    assert (actual - expected).abs().max() < 2e-6 * expected.abs().max()
+    mix = noise(length, batch=1)
+    for tolerance in (OUTPUT_TOLERANCE, 2e-6):
+        with torch.no_grad():
+            expected, actual = reference(mix), ours(mix)
+        assert (actual - expected).abs().max() < tolerance * expected.abs().max()
+        reference, ours, mix = reference.double(), ours.double(), mix.double()
 
 
 @pytest.mark.parametrize("name", ["hdemucs_low", "hdemucs_medium", "hdemucs_high"])
