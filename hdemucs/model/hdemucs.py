@@ -260,7 +260,9 @@ class HDemucs(nn.Module):
     def _to_complex(self, x: Tensor, mix: Tensor) -> Tensor:
         """What the network put out, `[B, S * C * parts, F, T]`, as spectrograms `[B, S * C, F, T]`."""
         if self.spectrogram == "complex":
-            return torch.complex(x[:, ::2], x[:, 1::2])
+            # In channels-last memory both parts of a number are side by side already.
+            parts = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).unflatten(-1, (-1, 2))
+            return torch.view_as_complex(parts).permute(0, 3, 1, 2)
         x = rearrange(x, "b (s c) f t -> b s c f t", s=len(self.sources))
         if self.wiener_iters < 0:
             return ((mix / (1e-8 + mix.abs()))[:, None] * x).flatten(1, 2)

@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from hdemucs.model.norm import group_norm
-from hdemucs.model.residual import ResidualBranch
+from hdemucs.model.residual import ResidualBranch, glu
 
 FEW_VALUES = 1 << 19
 """Values to work on at a time where rows are independent: 2 MB in float32, a core's cache."""
@@ -118,7 +118,7 @@ class EncoderLayer(Downsample):
         y = self.activation(self.norm1(y))
         if self.residual is not None:
             y = self.residual(y)
-        return y if self.rewrite is None else F.glu(self.norm2(self.rewrite(y)), 1)
+        return y if self.rewrite is None else glu(self.norm2(self.rewrite(y)), 1)
 
 
 class Upsample(nn.Module):
@@ -140,9 +140,22 @@ class Upsample(nn.Module):
         )
         self.norm2 = group_norm(norm_groups, out_channels)
 
-    def transposed(self, y: Tensor) -> Tensor:
+    def transposed(self, y: Tensor, padding: int = 0) -> Tensor:
+        """`conv_tr(y)` without `padding` steps at either end of its axis."""
+        if torch.is_grad_enabled():
+            conv, along = self.conv_tr, self.geometry.along
+            stride = along(self.geometry.stride, 1)
+            return F.conv_transpose2d(y, conv.weight, conv.bias, stride, along(padding, 0))
+        return self.without_ends(self._by_taps(y), padding)
+
+    def without_ends(self, z: Tensor, padding: int) -> Tensor:
+        """All but `padding` steps at either end of the axis."""
+        axis = 3 if self.geometry.axis == "time" else 2
+        return z.narrow(axis, padding, z.shape[axis] - 2 * padding)
+
+    def _by_taps(self, y: Tensor) -> Tensor:
         """`conv_tr(y)` as a convolution of one or two taps to all offsets within a stride at once, which are
-        then put side by side: faster than the transposed convolution of oneDNN."""
+        then put side by side: faster than the transposed convolution of oneDNN, but for its gradient."""
         stride = self.geometry.stride
         weight = rearrange(self.conv_tr.weight.flatten(2), "i o (tap r) -> (r o) i tap", r=stride).flip(-1)
         assert self.conv_tr.bias is not None
@@ -156,12 +169,14 @@ class Upsample(nn.Module):
         return z.permute(0, 3, 1, 2)
 
     def upsample(self, y: Tensor, length: int | None) -> Tensor:
-        z: Tensor = self.norm2(self.transposed(y))
         pad = self.geometry.padding
-        if self.geometry.axis == "time":
-            z = z[..., pad:] if length is None else z[..., pad : pad + length]
+        if isinstance(self.norm2, nn.Identity):
+            z = self.transposed(y, pad)
         else:
-            z = z[:, :, pad : z.shape[2] - pad]
+            # What is cut off counts in the normalisation.
+            z = self.without_ends(self.norm2(self.transposed(y)), pad)
+        if length is not None and self.geometry.axis == "time" and z.shape[-1] > length:
+            z = z[..., :length]
         return z if self.activation is None else self.activation(z)
 
     def forward(self, x: Tensor, length: int | None = None) -> Tensor:
@@ -208,7 +223,7 @@ class DecoderLayer(Upsample):
     def transform(self, x: Tensor | None, skip: Tensor) -> Tensor:
         y = skip if x is None else x + skip
         if self.rewrite is not None:
-            y = F.glu(self.norm1(self._rewrite(self.rewrite, y)), 1)
+            y = glu(self.norm1(self._rewrite(self.rewrite, y)), 1)
         return y if self.residual is None else self.residual(y)
 
     @staticmethod
