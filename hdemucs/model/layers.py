@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from hdemucs.model.norm import group_norm
-from hdemucs.model.residual import ResidualBranch, glu
+from hdemucs.model.residual import ResidualBranch
 
 FEW_VALUES = 1 << 19
 """Values to work on at a time where rows are independent: 2 MB in float32, a core's cache."""
@@ -118,7 +118,7 @@ class EncoderLayer(Downsample):
         y = self.activation(self.norm1(y))
         if self.residual is not None:
             y = self.residual(y)
-        return y if self.rewrite is None else glu(self.norm2(self.rewrite(y)), 1)
+        return y if self.rewrite is None else F.glu(self.norm2(self.rewrite(y)), 1)
 
 
 class Upsample(nn.Module):
@@ -223,7 +223,7 @@ class DecoderLayer(Upsample):
     def transform(self, x: Tensor | None, skip: Tensor) -> Tensor:
         y = skip if x is None else x + skip
         if self.rewrite is not None:
-            y = glu(self.norm1(self._rewrite(self.rewrite, y)), 1)
+            y = F.glu(self.norm1(self._rewrite(self.rewrite, y)), 1)
         return y if self.residual is None else self.residual(y)
 
     @staticmethod
