@@ -8,6 +8,11 @@ from typing import Any
 SIGNALS = ("SIGINT", "SIGTERM")
 
 
+def leave_interrupts_to_parent(_: int = 0) -> None:
+    """For a process that helps: Ctrl-C reaches it too, and the one that it helps may still need it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Interrupt:
     """While it is entered, the first signal sets `asked`; a second one does what it always did."""
 

@@ -29,7 +29,7 @@ from hdemucs.training.candidates import Candidates
 from hdemucs.training.config import Config
 from hdemucs.training.curves import Curves
 from hdemucs.training.excerpts import Excerpts, Order
-from hdemucs.training.interrupt import Interrupt
+from hdemucs.training.interrupt import Interrupt, leave_interrupts_to_parent
 from hdemucs.training.losses import reconstruction
 from hdemucs.training.penalty import singular_value_penalty
 from hdemucs.training.repitch import Repitch
@@ -175,6 +175,7 @@ class Trainer:
                 self._save()
                 saved = time.monotonic()
                 if stop:
+                    log.info("stopped; go on with: hdemucs train --resume %s", self.run.folder)
                     return False
         return True
 
@@ -210,6 +211,7 @@ class Trainer:
             self.excerpts,
             batch_sampler=list(self.order.batches(self.epoch, self.step)),
             num_workers=self.config.excerpts.workers,
+            worker_init_fn=leave_interrupts_to_parent,
             pin_memory=self.device.type == "cuda",
         )
         with _plain_errors():

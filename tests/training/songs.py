@@ -55,7 +55,7 @@ SMALL = (
     "validation.every=1",
     "penalty.smallest=100",
     "augment.remix_group=2",
-    "augment.repitch.probability=0",
+    "augment.repitch.probability=0.3",
     "averages.per_batch=[0.9]",
     "averages.per_epoch=[0.5]",
 )
