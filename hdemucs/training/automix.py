@@ -25,8 +25,9 @@ from hdemucs.evaluation.songs import Song
 from hdemucs.files import write_whole
 from hdemucs.training.automix_analysis import Analysis, analyse_once
 from hdemucs.training.automix_plan import Part, Recipe, plan
+from hdemucs.training.names import hint
 from hdemucs.training.repitch import MARGIN, Change
-from hdemucs.training.songs import MUSDB_VALIDATION, Found, find, nearest, ordered_sources
+from hdemucs.training.songs import MUSDB_VALIDATION, Found, find, ordered_sources
 
 CHANNELS = 2
 FOLDER = "automix"
@@ -169,8 +170,8 @@ def _sources(songs: Sequence[Song], sources: Sequence[str] | None) -> list[str]:
         return there
     missing = [source for source in sources if source not in there]
     if missing:
-        hint = nearest(missing[0], there) or f"; there are {', '.join(there)}"
-        raise TrainingError(f"no song has {', '.join(missing)}{hint}")
+        near = hint(missing[0], there) or f"; there are {', '.join(there)}"
+        raise TrainingError(f"no song has {', '.join(missing)}{near}")
     return list(sources)
 
 

@@ -1,11 +1,10 @@
 """What cannot be trained with: values out of range, settings at odds with each other or with this machine."""
 
-import difflib
 import inspect
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from hdemucs.checkpoint.build import ARCHITECTURES, check_arguments, one_line
 from hdemucs.errors import CheckpointError
 from hdemucs.model import Network
 from hdemucs.training.config import Config, leaves
+from hdemucs.training.names import hint
 
 ELSEWHERE = {
     "sources": "sources",
@@ -45,25 +45,6 @@ def problems_of(config: Config) -> list[Problem]:
         _machine,
     )
     return [problem for check in checks for problem in check(config)]
-
-
-def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` most likely stands for; dotted names are compared by their last part too."""
-
-    def likeness(candidate: str) -> tuple[float, float]:
-        ours, theirs = word.lower(), candidate.lower()
-        whole = difflib.SequenceMatcher(None, ours, theirs).ratio()
-        last = difflib.SequenceMatcher(None, ours.rpartition(".")[2], theirs.rpartition(".")[2]).ratio()
-        return max(whole, last), whole
-
-    best = max(candidates, key=likeness, default=None)
-    return best if best is not None and likeness(best)[0] >= 0.6 else None
-
-
-def hint(word: str, candidates: Iterable[str]) -> str:
-    """`; did you mean ...?` where a candidate is near, else nothing."""
-    found = nearest(word, candidates)
-    return f"; did you mean {found}?" if found else ""
 
 
 def _ranges(config: Config) -> Iterator[Problem]:

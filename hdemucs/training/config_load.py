@@ -14,7 +14,8 @@ import hdemucs
 from hdemucs.checkpoint.build import one_line
 from hdemucs.errors import TrainingError
 from hdemucs.training.config import Config, kind_of, leaves
-from hdemucs.training.config_checks import hint, problems_of
+from hdemucs.training.config_checks import problems_of
+from hdemucs.training.names import hint
 
 
 def load_config(config: str, overrides: Sequence[str] = ()) -> Config:

@@ -14,7 +14,8 @@ from hdemucs.errors import TrainingError
 from hdemucs.evaluation.songs import Song
 from hdemucs.tracks import SUFFIXES
 from hdemucs.training.check import Cache, FileFacts, SongFacts, check_song
-from hdemucs.training.songs import MUSDB_VALIDATION, Found, TrainingSong, find, nearest, ordered_sources
+from hdemucs.training.names import hint
+from hdemucs.training.songs import MUSDB_VALIDATION, Found, TrainingSong, find, ordered_sources
 
 Progress = Callable[[int, int], None]
 """Called with the number of files that were checked, and that of all files."""
@@ -306,9 +307,7 @@ def _divide(
     if validation is not None:
         for name in validation:
             if name not in names:
-                raise TrainingError(
-                    f"validation.songs: there is no usable song {name!r}{nearest(name, names)}"
-                )
+                raise TrainingError(f"validation.songs: there is no usable song {name!r}{hint(name, names)}")
         chosen = set(validation)
     elif len(free) < len(songs):
         return free, [song for song, held_out in songs if held_out]

@@ -19,7 +19,6 @@ What is nearer to the song counts: its own file, then its entry under `songs`, t
 Letters in shapes: S sources, R = S + 1 rows, C channels, L samples.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +34,7 @@ from hdemucs.audio.resample import rate_ratio
 from hdemucs.errors import TrainingError
 from hdemucs.evaluation.songs import MUSDB_HELP, STEM_STREAMS, Song, songs_in
 from hdemucs.tracks import SUFFIXES
+from hdemucs.training.names import hint
 
 STEMS_FILE = "stems.yaml"
 
@@ -202,7 +202,7 @@ def _found_in(folder: Path, *, held_out: bool = False) -> list[Found]:
     for name in everywhere.songs:
         if name not in names:
             raise TrainingError(
-                f"{folder / STEMS_FILE} speaks of a song {name!r} that is not there{nearest(name, names)}"
+                f"{folder / STEMS_FILE} speaks of a song {name!r} that is not there{hint(name, names)}"
             )
     found = []
     for song in songs:
@@ -250,7 +250,7 @@ def _marks(path: Path, content: Any, *, of_folder: bool) -> Marks:
     for key in content:
         if key not in keys:
             raise TrainingError(
-                f"{path} has a key {key!r}{nearest(str(key), keys)}; it may have {', '.join(keys)}"
+                f"{path} has a key {key!r}{hint(str(key), keys)}; it may have {', '.join(keys)}"
             )
     for key in ("silent", "unknown"):
         names = content.get(key) or []
@@ -269,12 +269,6 @@ def _marks(path: Path, content: Any, *, of_folder: bool) -> Marks:
     return Marks(
         silent, unknown, {str(name): _marks(path, of, of_folder=False) for name, of in songs.items()}
     )
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name: what may have been meant, if anything is close."""
-    close = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def ordered_sources(songs: Iterable[Song]) -> list[str]:
