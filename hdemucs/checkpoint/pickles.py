@@ -33,7 +33,9 @@ def read_pickle(path: Path) -> Any:
     allowed: list[Any] = [(stand_in, stand_in.path) for stand_in in STAND_INS]
     try:
         with safe_globals([*allowed, Fraction]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # Mapped, since weights in half precision are read once, to be converted.
+            mapped = zipfile.is_zipfile(path)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:
         raise CheckpointError(_refusal(path, error)) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, MemoryError, TypeError) as error:
