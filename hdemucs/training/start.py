@@ -18,7 +18,7 @@ from hdemucs.training.config import Config
 from hdemucs.training.config_load import dump, load_config
 from hdemucs.training.run import Run
 from hdemucs.training.scan import Scan, scan
-from hdemucs.training.trainer import Step, Trainer
+from hdemucs.training.trainer import Step, Trainer, on_cpu
 from hdemucs.training.transfer import freeze, initialise
 
 log = logging.getLogger("hdemucs.training")
@@ -55,7 +55,7 @@ def train(
     """
     settings = load_config(config, overrides)
     run = Run(out or Path("runs") / Path(config).stem)
-    processes = PartialState(cpu=settings.device == "cpu")
+    processes = PartialState(cpu=on_cpu(settings))
     if processes.is_main_process:
         run.refuse_existing()
     with _logging_to(run, processes.is_main_process), processes.main_process_first():
@@ -129,7 +129,7 @@ def _scan(config: Config, sources: Sequence[str] | None, sample_rate: int, scann
 
 
 def _go_on(run: Run, config: Config, progress: Progress | None, scanning: Scanning | None) -> Run:
-    processes = PartialState(cpu=config.device == "cpu")
+    processes = PartialState(cpu=on_cpu(config))
     with _logging_to(run, processes.is_main_process):
         model = load(run.initial)
         assert not isinstance(model, Bag)

@@ -81,7 +81,7 @@ class Trainer:
         self.config = config
         self.run = run
         self.progress = progress
-        self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=config.precision)
+        self.accelerator = Accelerator(cpu=on_cpu(config), mixed_precision=config.precision)
         self.device = self.accelerator.device
         self.main = self.accelerator.is_main_process
         keep_freed_memory()
@@ -156,6 +156,7 @@ class Trainer:
                         "time left: %s", timedelta(0, round(an_epoch * (self.config.epochs - self.epoch)))
                     )
                 if not whole or (self.epoch < self.config.epochs and self._agreed(interrupt.asked)):
+                    log.info("stopped; go on with: hdemucs train --resume %s", self.run.folder)
                     raise KeyboardInterrupt
         log.info("done: the model is %s", self.run.best)
 
@@ -175,7 +176,6 @@ class Trainer:
                 self._save()
                 saved = time.monotonic()
                 if stop:
-                    log.info("stopped; go on with: hdemucs train --resume %s", self.run.folder)
                     return False
         return True
 
@@ -338,6 +338,11 @@ class Trainer:
             log.info("goes on after %d steps of epoch %d", self.step, self.epoch + 1)
         if self.main:
             self.run.rewind(self.total_steps)
+
+
+def on_cpu(config: Config) -> bool:
+    """Whether to train on the CPU; accelerate by itself would choose other devices than CUDA as well."""
+    return config.device == "cpu" or (config.device is None and not torch.cuda.is_available())
 
 
 @contextlib.contextmanager
