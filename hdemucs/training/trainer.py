@@ -256,11 +256,13 @@ class Trainer:
             known: `[B, S]`.
 
         Returns:
-            `loss`, the mean over all processes with the penalty, and the `penalty` where there is one.
+            `loss`, the mean over all processes with the penalty; the `penalty` where there is one; and
+            `loss/SOURCE`, of each source alone, NaN where no example of some process knows it.
         """
         halves = zip(stems.chunk(self.config.accumulate), known.chunk(self.config.accumulate), strict=True)
         parts = list(halves)
         total = torch.zeros((), device=self.device)
+        sources: list[Tensor] = []
         values: dict[str, float] = {}
         for index, (part, part_known) in enumerate(parts):
             last = index == len(parts) - 1
@@ -268,7 +270,7 @@ class Trainer:
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):
                 with self.accelerator.autocast():
                     estimates = self.network(part.sum(1))
-                loss, _ = reconstruction(
+                loss, by_source = reconstruction(
                     estimates.float(), part[:, :-1], part_known, self.config.loss.kind, self.weights
                 )
                 loss = loss * len(part) / len(stems)
@@ -278,8 +280,10 @@ class Trainer:
                     values["penalty"] = penalty.item()
                 self.accelerator.backward(loss)
                 total += loss.detach()
-        mean: Any = self.accelerator.reduce(total, "mean")
-        return {"loss": mean.item(), **values}
+                sources.append(by_source)
+        mean: Any = self.accelerator.reduce(torch.cat([total[None], torch.stack(sources).nanmean(0)]), "mean")
+        names = ["loss", *(f"loss/{source}" for source in self.model.sources)]
+        return {**dict(zip(names, mean.tolist(), strict=True)), **values}
 
     def _penalty(self) -> Tensor:
         settings = self.config.penalty

@@ -84,6 +84,10 @@ def test_a_run_learns_and_ends_with_a_model_that_separates(
         candidate["mean_sdr"] for epoch in epochs for candidate in epoch["valid"]["candidates"].values()
     )
     assert len(losses(finished)) == 3 * 8
+    first = finished.history("step")[0]
+    by_source = [first[f"loss/{source}"] for source in SOURCES]
+    # Two sources of equal weight, and the penalty beside them.
+    assert first["loss"] == pytest.approx(sum(by_source) / 2 + 1e-5 * first["penalty"], rel=1e-5)
     for file in (finished.log, finished.curves, finished.config):
         assert file.stat().st_size > 0
     assert any(finished.tensorboard.iterdir())
