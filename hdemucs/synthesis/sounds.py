@@ -48,7 +48,7 @@ def _kit(folder: str, package: str, licence: str, character: str, held_out: bool
     return Sound(folder, "kit", path, package, licence, stated, character, held_out)
 
 
-_AUTHOR_GRANTS_ALL = "GPL-2.0-or-later; the author grants all rights (e-mail of 2017-09-18, quoted there)"
+_AUTHOR_GRANTS_ALL = "GPL-2.0-or-later; the author grants Debian's packager all rights (e-mail quoted there)"
 _COMPOSITION_EXCEPTION = "GPL-2.0-or-later with an exception for compositions made with it"
 
 SOUNDS: tuple[Sound, ...] = (
@@ -84,14 +84,14 @@ SOUNDS: tuple[Sound, ...] = (
     ),
     _kit("rumpf_kit_z01_h2", "hydrogen-drumkits", "CC-BY-3.0, Emanuel Rumpf", "acoustic"),
     _kit("ColomboAcousticDrumkit", "hydrogen-drumkits", _COMPOSITION_EXCEPTION, "acoustic"),
-    _kit("VariBreaks", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "acoustic"),
-    _kit("ElectricEmpireKit", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "electronic"),
-    _kit("HardElectro1", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "electronic"),
     _kit("Audiophob", "hydrogen-drumkits", "CC0-1.0", "electronic"),
     _kit("Millo_MultiLayered3", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
     _kit("Millo-Drums_v.1", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
     _kit("ForzeeStereo", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
     _kit("The Black Pearl 1.0", "hydrogen-drumkits", "GPL-2.0", "acoustic", held_out=True),
+    _kit("VariBreaks", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "acoustic", held_out=True),
+    _kit("ElectricEmpireKit", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "electronic", held_out=True),
+    _kit("HardElectro1", "hydrogen-drumkits", _AUTHOR_GRANTS_ALL, "electronic", held_out=True),
     _kit("GMRockKit", "hydrogen-data", "GPL-2.0-or-later", "acoustic", held_out=True),
     _kit("TR808EmulationKit", "hydrogen-data", "GPL-2.0-or-later", "electronic", held_out=True),
     Sound(

@@ -13,6 +13,7 @@ from hdemucs.synthesis.notes import Note
 from hdemucs.synthesis.production import Desk, mix_voice
 from hdemucs.synthesis.singer import in_range, sing
 from hdemucs.synthesis.singer_ensemble import choir, doubles, harmony, loosened
+from hdemucs.synthesis.voice_recipes import Espeak
 from hdemucs.synthesis.voices import Voice, install_hint
 
 # How singers sing where a style asks for singing, calm and hard styles apart.
@@ -20,6 +21,7 @@ _CALM = {"sung": 0.5, "soft": 0.25, "belted": 0.1, "falsetto": 0.1, "opera": 0.0
 _HARD = {"sung": 0.35, "belted": 0.35, "growled": 0.2, "tuned": 0.05, "falsetto": 0.05}
 _ABOVE_SPEECH = {"rapped": 3.0, "spoken": 3.0, "soft": 5.0, "belted": 10.0, "falsetto": 12.0, "growled": 8.0}
 _USUALLY_ABOVE = 8.0  # semitones between a voice's speaking pitch and the middle of its melodies
+_FORMANT_ODDS = 0.3  # of a voice of formant synthesis, the least like a singer, beside any other voice
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,12 @@ def cast_singers(form: Form, voices: Sequence[Voice], held_out: bool, rng: np.ra
         raise TrainingError(f"no {'held-out ' * held_out}voice is installed to sing; {install_hint()}")
     style = _draw(form.genre.singing, rng)
     manner = _draw(_HARD if form.genre.gain > 0.55 else _CALM, rng) if style == "sung" else style
-    lead = chosen[rng.integers(len(chosen))]
-    backing = tuple(chosen[index] for index in rng.integers(len(chosen), size=3))
+    odds = np.array([_FORMANT_ODDS if isinstance(singer.recipe, Espeak) else 1.0 for singer in chosen])
+    drawn = rng.choice(len(chosen), size=4, p=odds / odds.sum())
+    lead, *backing = (chosen[index] for index in drawn)
     centre = lead.units().home + _ABOVE_SPEECH.get(manner, _USUALLY_ABOVE) + rng.uniform(-3, 3)
     notes = sing_melody(form, centre, rng, style=style)
-    return Singing(lead, manner, tuple(notes), backing)
+    return Singing(lead, manner, tuple(notes), tuple(backing))
 
 
 def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
