@@ -48,9 +48,11 @@ def choose_kit(
         if lacking or rng.random() < 0.2:
             sound, preset = _draw(choices + spare, rng)
             other = _single(sound, load_kit(sound, preset, {drum}), rng)
-            if drum not in other and lacking:
-                other = load_kit(*_draw(spare, rng), {drum}) if spare else {}
-            kit = kit | other
+            if drum not in other and lacking and spare:
+                sound, preset = _draw(spare, rng)
+                other = load_kit(sound, preset, {drum})
+            if drum in other:
+                kit, name = kit | other, f"{name}, {drum} of {sound.name} {preset}"
     return kit, name
 
 
