@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--config",
         metavar="CONFIG",
-        help="finetune, hdemucs_musdb, demucs_musdb, demucs_v2, debug, or a YAML file",
+        help="finetune, hdemucs_musdb, demucs_musdb, demucs_v2, hdemucs_small, debug, or a YAML file",
     )
     parser.add_argument(
         "-o", "--out", type=Path, metavar="RUN", help="folder of the run (default: runs/CONFIG)"

@@ -15,8 +15,8 @@ from torch import Tensor
 class Augment:
     """Random change of every row of every example, each independent of the others.
 
-    In this order: shift in time, swap of left and right, change of sign, gain, and remix: within groups of
-    examples, the rows of a source are dealt out anew, so that a mixture is of several songs.
+    In this order: shift in time, swap of left and right, change of sign, gain or silence, and remix: within
+    groups of examples, the rows of a source are dealt out anew, so that a mixture is of several songs.
 
     Attributes:
         shift: largest shift in samples; what comes out is so much shorter.
@@ -27,6 +27,8 @@ class Augment:
             batches, give the same odds that two rows of a song stay together on any number of devices. A
             batch that does not divide is split into as few groups of at most this size as it takes, as equal
             as possible.
+        mute: share of the rows that are silenced. Where every song has every source all the time, a network
+            would learn to find each of them in anything.
     """
 
     shift: int = 44100
@@ -34,6 +36,7 @@ class Augment:
     flip_sign: bool = True
     gain: Sequence[float] = (0.25, 1.25)
     remix_group: int = 4
+    mute: float = 0.0
 
     def __call__(self, stems: Tensor, known: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Augment a batch.
@@ -67,6 +70,7 @@ class Augment:
         low, high = self.gain
         factor = sign * (low + (high - low) * uniform())
         example = self._deal(uniform())
+        factor = torch.where(uniform() < self.mute, 0.0, factor)
         channel = torch.arange(channels, device=swap.device).expand(batch, rows, channels)
         if self.flip_channels and channels == 2:
             channel = channel ^ swap[..., None].long()

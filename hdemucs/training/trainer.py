@@ -121,6 +121,7 @@ class Trainer:
             flip_sign=augment.flip_sign,
             gain=(augment.gain[0], augment.gain[1]),
             remix_group=augment.remix_group,
+            mute=augment.mute,
         )
         self.order = Order(
             len(self.excerpts),

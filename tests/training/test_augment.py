@@ -42,6 +42,17 @@ def marked(examples: int, rows: int = 5, channels: int = 2, samples: int = 40) -
     return index.reshape(examples, rows, channels, samples) + 1
 
 
+def test_muted_rows_are_silent_and_the_others_as_they_were():
+    stems, known = batch(examples=400)
+    plain, _ = Augment(shift=0)(stems, known, seeded(3))
+    muted, still_known = Augment(shift=0, mute=0.25)(stems, known, seeded(3))
+    silent = (muted == 0).all(-1).all(-1)
+    assert torch.equal(muted, torch.where(silent[..., None, None], 0, plain))
+    assert torch.equal(still_known, known)
+    # 2,000 rows: four standard deviations.
+    assert abs(silent.float().mean() - 0.25) < 0.04
+
+
 def test_nothing_changes_when_all_is_off():
     stems, known = batch()
     augmented, still_known = only()(stems, known, seeded())

@@ -16,7 +16,13 @@ from hdemucs.training.config_load import dump, folder_of_configs, load_config, n
 
 Load = Callable[..., Config]
 SOURCES = ["drums", "bass", "other", "vocals"]
-MILLIONS = {"hdemucs_musdb": 83.638, "demucs_musdb": 133.753, "demucs_v2": 265.679, "debug": 0.066}
+MILLIONS = {
+    "hdemucs_musdb": 83.638,
+    "demucs_musdb": 133.753,
+    "demucs_v2": 265.679,
+    "hdemucs_small": 9.338,
+    "debug": 0.066,
+}
 """Parameters of the networks that the configurations train from scratch."""
 
 
