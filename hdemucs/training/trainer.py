@@ -336,6 +336,9 @@ class Trainer:
         if state is not None:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for group in self.optimizer.param_groups:
+                # The state has those it was made with, too.
+                group.update(lr=self.config.optimizer.lr, betas=tuple(self.config.optimizer.betas))
             self.candidates.load_state_dict(state["candidates"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import soundfile
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from hdemucs.checkpoint import load
@@ -333,6 +334,21 @@ def test_a_run_is_not_overwritten(finished: Run, songs: Path, capsys: pytest.Cap
     assert train(songs, finished.folder) == 1
     assert "--resume" in capsys.readouterr().err
     assert finished.best.read_bytes() == before
+
+
+def test_settings_changed_between_stop_and_resume_hold(songs: Path, tmp_path: Path) -> None:
+    """With a rate of next to nothing the weights stay as they are."""
+    run = Run(tmp_path / "changed")
+    assert train(songs, run.folder, "epochs=1", "optimizer.lr=0.02") == 0
+    before = torch.load(run.checkpoint, weights_only=True)["model"]
+    settings = yaml.safe_load(run.config.read_text())
+    settings["epochs"], settings["optimizer"]["lr"] = 2, 1e-12
+    run.config.write_text(yaml.safe_dump(settings))
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    after = torch.load(run.checkpoint, weights_only=True)
+    assert after["epoch"] == 2
+    for name, weight in after["model"].items():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-9)
 
 
 def test_gone_on_with_after_the_end_nothing_changes(finished: Run) -> None:
