@@ -18,10 +18,7 @@ from hdemucs import audio
 from hdemucs.apply import Options, ProgressCallback, apply
 from hdemucs.errors import OptionError
 from hdemucs.model import Model
-from hdemucs.pretrained import load_model
-
-DEFAULT_MODEL = "hdemucs_mmi"
-"""The single model of the highest published SDR."""
+from hdemucs.pretrained import DEFAULT_MODEL, load_model
 
 EPS = 1e-8
 """What `demucs` adds to a track's deviation, so that silence is not divided by zero."""
@@ -271,7 +268,7 @@ def separate(
 ) -> Stems:
     """Separate one track; `Separator` keeps the model for many.
 
-        stems = hdemucs.separate("song.mp3", model="hdemucs_mmi")
+        stems = hdemucs.separate("song.mp3")
         stems["vocals"]                # tensor [2, samples]
         stems.save("separated/song")   # drums.wav, bass.wav, other.wav, vocals.wav
 

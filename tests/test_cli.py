@@ -24,8 +24,7 @@ from hdemucs import audio
 from hdemucs.checkpoint import save
 from hdemucs.cli import main
 from hdemucs.model import HDemucs
-from hdemucs.pretrained import cards
-from hdemucs.separator import DEFAULT_MODEL
+from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL, cards
 from tests.audio.signals import gather, noise, tones
 from tests.conftest import TINY_RATE, tiny_network
 from tests.reference import SOURCES
@@ -47,6 +46,7 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+DEMO_MIXTURE = f"{DEFAULT_MODEL}/demo/mixture.wav"
 
 
 @pytest.fixture
@@ -416,19 +416,61 @@ def test_a_run_without_success_does_not_claim_any(separate: Run, tmp_path: Path)
 
 def test_models_are_all_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [card.name for card in cards()]
-    assert len(names) >= 8
+    assert len(names) >= 9
     table = run("models")
     assert table.status == 0
     assert [row.split()[0] for row in table.out.splitlines()[1:]] == names
     listed = run("models", "--json")
     assert [row["name"] for row in listed.json] == names
     assert all(set(row) >= {"sources", "sample_rate", "licence", "downloaded"} for row in listed.json)
+    assert names[0] == DEFAULT_MODEL
+    assert "ships" in table.out.splitlines()[1].split()
+    assert "ships" not in table.out.splitlines()[2].split()
     assert listed.err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     narrow = re.sub(r"\x1b\[[0-9;]*m", "", run("models").out)
     assert all(name in narrow for name in names)
     assert max(map(len, narrow.splitlines())) <= 80
+
+
+# --- the model and the clip that ship
+
+
+def test_without_a_model_the_one_that_ships_is_used_and_named(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "song.wav", noise(44100), 44100)
+    outcome = run("separate", "-o", tmp_path / "out", path)
+    assert outcome.status == 0
+    assert files_below(tmp_path / "out") == stem_files("song", model=DEFAULT_MODEL)
+    assert outcome.err.count("\n") == 1
+    assert f"separated with {DEFAULT_MODEL}" in outcome.err
+    assert f"--model {BEST_MODEL}" in outcome.err
+
+
+def test_demo_says_how_well_the_clip_is_separated(run: Run, tmp_path: Path) -> None:
+    outcome = run("demo", "-o", tmp_path)
+    assert outcome.status == 0
+    assert files_below(tmp_path) == sorted([*stem_files("demo", model=DEFAULT_MODEL), DEMO_MIXTURE])
+    rows = {row.split()[0]: row.split() for row in outcome.out.splitlines()[1:]}
+    assert list(rows) == [*SOURCES, "mean"]
+    for name, row in rows.items():
+        assert float(row[1]) > float(row[3]), f"{name} is separated worse than not at all"
+    mixture = gather(audio.open(tmp_path / DEMO_MIXTURE))
+    assert 20 * 44100 <= mixture.shape[-1] <= 30 * 44100
+    assert DEMO_MIXTURE in outcome.err
+    assert f"--model {BEST_MODEL}" in outcome.err
+
+
+def test_demo_takes_other_models(run: Run, tiny: Path, tmp_path: Path) -> None:
+    outcome = run("demo", "-n", tiny, "-o", tmp_path)
+    assert outcome.status == 0
+    assert files_below(tmp_path / "tiny") == sorted(f"demo/{name}.wav" for name in [*SOURCES, "mixture"])
+    assert "separated with the model tiny" in outcome.err
+
+
+def test_demo_into_a_place_that_cannot_be_written(run: Run, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_refused(run("demo", "-n", tiny, "-o", tmp_path / "file"), 1, "file")
 
 
 # --- existing files

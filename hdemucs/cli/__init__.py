@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from hdemucs import __version__
-from hdemucs.cli import evaluate, models, separate, train
+from hdemucs.cli import demo, evaluate, models, separate, train
 from hdemucs.cli.output import Parser, complain
 from hdemucs.errors import HDemucsError, OptionError
 
-COMMANDS = ("separate", "evaluate", "train", "models")
+COMMANDS = ("separate", "demo", "evaluate", "train", "models")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,6 +71,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="hdemucs", description="Music source separation with Hybrid Demucs.")
     parser.add_argument("--version", action="version", version=f"hdemucs {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (separate, evaluate, train, models):
+    for command in (separate, demo, evaluate, train, models):
         command.add_parser(commands)
     return parser

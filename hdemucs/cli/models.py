@@ -31,11 +31,12 @@ def run(args: argparse.Namespace) -> int:
         rows = [{**dataclasses.asdict(card), "downloaded": is_downloaded(card)} for card in cards()]
         print(json.dumps(rows, indent=2))
         return 0
-    rows = make_table("model", "SDR", "downloaded", "what it is")
+    rows = make_table("model", "SDR", "here", "what it is")
     for card in cards():
         scores = [score.overall for score in card.published if score.data == "MusDB-HQ test set"]
         sdr = f"{scores[0]:.2f}" if scores and scores[0] is not None else ""
-        rows.add_row(card.name, sdr, "yes" if is_downloaded(card) else "no", plain(card.summary))
+        here = "ships" if card.shipped else "downloaded" if is_downloaded(card) else "no"
+        rows.add_row(card.name, sdr, here, plain(card.summary))
     print_table(rows)
     note("SDR: published, MusDB-HQ test set, dB; --json says where, and under which licence")
     return 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hdemucs.cli.output import complain, make_table, note, plain, print_table, progress_bar
 from hdemucs.errors import HDemucsError, OptionError
+from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL
 from hdemucs.tracks import DEFAULT_TEMPLATE, Track, find_tracks, plan
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def add_parser(commands: Any) -> None:
         "--model",
         "--name",
         metavar="MODEL",
-        help="a name of `hdemucs models`, a file, or hf://user/repo (default: hdemucs_mmi)",
+        help=f"a name of `hdemucs models`, a file, or hf://user/repo (default: {DEFAULT_MODEL})",
     )
     model.add_argument(
         "--stems", type=_names, metavar="A,B", help="only these stems, as in --stems vocals,drums"
@@ -137,7 +138,7 @@ def _names(text: str) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     """`hdemucs separate`: all tracks, whatever happens to one of them."""
     tracks = find_tracks(args.inputs, args.out)
-    from hdemucs.separator import DEFAULT_MODEL, Format, Separator
+    from hdemucs.separator import Format, Separator
 
     format = Format(args.format, args.bits, args.bitrate, args.clip)
     separator = Separator(
@@ -232,4 +233,14 @@ def print_results(results: Sequence[dict[str, Any]], model: str, *, as_json: boo
         )
     print_table(rows)
     if any(result["status"] == "written" for result in results):
-        note(f"separated with the model {model}; `hdemucs models` lists others")
+        note(credit(model))
+
+
+def credit(model: str) -> str:
+    """Which model was used, and how to come by a better one."""
+    if model == DEFAULT_MODEL:
+        return (
+            f"separated with {model}, the small model that ships with hdemucs; "
+            f"far better, downloaded once: --model {BEST_MODEL}"
+        )
+    return f"separated with the model {model}; `hdemucs models` lists others"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from hdemucs.errors import DownloadError
+from hdemucs.errors import CheckpointError, DownloadError
 from hdemucs.files import sha256
 from hdemucs.pretrained.registry import Card, ModelFile
 
@@ -31,7 +31,7 @@ def hub_dir() -> Path:
 
 def cache_path(file: ModelFile) -> Path:
     """Where `file` is, or will be, on this machine."""
-    return hub_dir() / file.folder / file.name
+    return file.shipped or hub_dir() / file.folder / file.name
 
 
 def is_downloaded(card: Card) -> bool:
@@ -45,13 +45,19 @@ def download(card: Card, *, progress: bool = True) -> list[Path]:
     A file is used only when its checksum is right, however it came into the cache (one whose card has no
     checksum is taken as it is). An interrupted download goes on where it stopped the next time. Several
     processes may call this at once: one downloads, the others wait. `progress` draws a bar on stderr.
-    Raises `DownloadError`.
+    Raises `DownloadError`, or `CheckpointError` for a damaged file of a model that ships.
     """
     return [_obtain(file, card.name, progress) for file in card.files]
 
 
 def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
     target = cache_path(file)
+    if file.shipped is not None:
+        if not _is_intact(target, file):
+            raise CheckpointError(
+                f"{target}, a part of hdemucs, is missing or damaged; install hdemucs again"
+            )
+        return target
     try:
         # The lock comes second, so that a cache that is complete may be read-only.
         if not _is_intact(target, file):

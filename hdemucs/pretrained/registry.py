@@ -16,15 +16,24 @@ import yaml
 
 from hdemucs.errors import HDemucsError, UnknownModelError
 
-CARDS = Path(__file__).parent / "cards"
+DEFAULT_MODEL = "hdemucs_small"
+"""The model that ships: separating needs no network."""
+
+BEST_MODEL = "hdemucs_mmi"
+"""The single model of the highest published SDR."""
+
+HERE = Path(__file__).parent
+CARDS = HERE / "cards"
+SHIPPED = "package:"
+"""Instead of a web address, before the path of a file that is in this package."""
 
 # Names that users of demucs will try, each with the registered model that comes closest to it.
 UNSUPPORTED = {
     "mdx_q": ("quantised models", "mdx"),
     "mdx_extra_q": ("quantised models", "mdx_extra"),
-    "htdemucs": ("Hybrid Transformer models", "hdemucs_mmi"),
-    "htdemucs_ft": ("Hybrid Transformer models", "hdemucs_mmi"),
-    "htdemucs_6s": ("Hybrid Transformer models", "hdemucs_mmi"),
+    "htdemucs": ("Hybrid Transformer models", BEST_MODEL),
+    "htdemucs_ft": ("Hybrid Transformer models", BEST_MODEL),
+    "htdemucs_6s": ("Hybrid Transformer models", BEST_MODEL),
 }
 
 
@@ -32,6 +41,7 @@ UNSUPPORTED = {
 class ModelFile:
     """One file of a model: where it is published, how to recognise it, where the cache keeps it.
 
+    `url` is a web address, or `package:` and a path for a file that ships with hdemucs, beside the cards.
     `sha256` holds as many leading hex digits of the SHA-256 as are known, 8 at least; None where none is
     known, and then the file cannot be verified. `size` is in bytes. `folder` is relative to torch.hub's
     folder; the default is where `torch.hub.load_state_dict_from_url`, and so demucs, puts its files.
@@ -43,7 +53,7 @@ class ModelFile:
     folder: str = "checkpoints"
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("https://", "http://")):
+        if not self.url.startswith(("https://", "http://", SHIPPED)):
             raise ValueError(f"{self.url!r} is not a web address")
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{8,64}", self.sha256):
             raise ValueError(f"sha256 of {self.name} must be 8 to 64 lower-case hex digits, quoted")
@@ -52,6 +62,11 @@ class ModelFile:
     def name(self) -> str:
         """The file's name, on the server and in the cache."""
         return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def shipped(self) -> Path | None:
+        """Where the file is if it ships with hdemucs."""
+        return HERE / self.url.removeprefix(SHIPPED) if self.url.startswith(SHIPPED) else None
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,11 @@ class Card:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
+    def shipped(self) -> bool:
+        """Whether the model is part of hdemucs, so that nothing has to be downloaded."""
+        return all(file.shipped is not None for file in self.files)
+
+    @property
     def verifiable(self) -> bool:
         """Whether a checksum is known for every file."""
         return all(file.sha256 is not None for file in self.files)
@@ -167,11 +187,12 @@ def _parse_dataclass(value: Any, kind: Any, where: str) -> Any:
 
 @functools.cache
 def _registry() -> Mapping[str, Card]:
-    return {path.stem: read_card(path) for path in sorted(CARDS.glob("*.yaml"))}
+    found = [read_card(path) for path in sorted(CARDS.glob("*.yaml"))]
+    return {card.name: card for card in sorted(found, key=lambda card: not card.shipped)}
 
 
 def cards() -> list[Card]:
-    """All registered models, by name."""
+    """All registered models: those that ship, then the others, by name."""
     return list(_registry().values())
 
 

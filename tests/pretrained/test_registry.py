@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hdemucs.errors import HDemucsError, UnknownModelError
-from hdemucs.pretrained import Card, cards, get_card
+from hdemucs.errors import CheckpointError, HDemucsError, UnknownModelError
+from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL, Card, cards, download, get_card, is_downloaded
 from hdemucs.pretrained.registry import CARDS, UNSUPPORTED, read_card
 
 FOUR = ("drums", "bass", "other", "vocals")
@@ -47,8 +47,33 @@ def shares(members: list[str], weights: list[list[float]]) -> dict[str, list[Fra
     return result
 
 
-def test_every_model_comes_from_demucs_or_torchaudio():
-    assert len(FROM_DEMUCS) + len(FROM_TORCHAUDIO) == len(cards()) == 8
+def test_models_come_with_this_library_from_demucs_or_from_torchaudio():
+    shipped = [card for card in cards() if card.shipped]
+    assert len(shipped) + len(FROM_DEMUCS) + len(FROM_TORCHAUDIO) == len(cards()) == 9
+
+
+def test_the_default_ships_and_is_listed_first():
+    first, *others = cards()
+    assert first.name == DEFAULT_MODEL
+    assert [card.name for card in others] == sorted(card.name for card in others if not card.shipped)
+    assert is_downloaded(first)
+    assert first.verifiable
+    assert first.licence.startswith("MIT")
+    assert first.size is not None
+    assert first.size <= 20_000_000
+    assert not get_card(BEST_MODEL).shipped
+
+
+def test_a_damaged_file_that_ships_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    card = get_card(DEFAULT_MODEL)
+    monkeypatch.setattr("hdemucs.pretrained.registry.HERE", tmp_path)
+    assert not is_downloaded(card)
+    for content in (None, b"", b"x" * (card.size or 0)):
+        if content is not None:
+            (tmp_path / "weights").mkdir(exist_ok=True)
+            (tmp_path / "weights" / card.files[0].name).write_bytes(content)
+        with pytest.raises(CheckpointError, match="install hdemucs again"):
+            download(card)
 
 
 @pytest.mark.parametrize("card", cards(), ids=name_of)
@@ -135,7 +160,7 @@ def test_unknown_model_names_the_nearest(name: str, nearest: str):
 
 
 def test_unknown_model_without_a_near_name_points_to_the_list():
-    with pytest.raises(UnknownModelError, match="No model is named 'qwertz'; `hdemucs models` lists all 8"):
+    with pytest.raises(UnknownModelError, match="No model is named 'qwertz'; `hdemucs models` lists all 9"):
         get_card("qwertz")
 
 
