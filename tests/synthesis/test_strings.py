@@ -1,0 +1,55 @@
+"""Plucked strings: in tune, ringing as long as they should, and heard as the notes say."""
+
+import numpy as np
+import pytest
+
+from hdemucs.synthesis.notes import RATE, Note
+from hdemucs.synthesis.strings import STRINGS, draw_string, play_string
+
+KINDS = [(kind, seed) for kind in STRINGS for seed in (0, 1)]
+
+
+def level(audio: np.ndarray, start: float, end: float) -> float:
+    part = audio[:, round(start * RATE) : round(end * RATE)]
+    return float(10 * np.log10(np.mean(part.astype(np.float64) ** 2) + 1e-20))
+
+
+@pytest.mark.parametrize(("kind", "seed"), KINDS)
+def test_strings_are_in_tune_die_away_and_stop(kind, seed):
+    rng = np.random.default_rng(seed)
+    string = draw_string(kind, rng)
+    audio = play_string(string, [Note(0.1, 1.0, 45, 0.8)], 2.5, rng)
+    assert audio.shape == (2, round(2.5 * RATE))
+    assert audio.dtype == np.float32
+    assert not audio[:, : RATE // 10].any()
+    assert 0.02 < np.abs(audio).max() < 1.5
+    spectrum = np.abs(np.fft.rfft(audio[0], 1 << 19))
+    frequencies = np.fft.rfftfreq(1 << 19, 1 / RATE)
+    near = (frequencies > 90) & (frequencies < 130)
+    peak = frequencies[near][spectrum[near].argmax()]
+    assert abs(1200 * np.log2(peak / 110)) < 15
+    assert level(audio, 0.15, 0.3) > level(audio, 0.9, 1.05) >= level(audio, 1.8, 2.4)
+    assert level(audio, 2.0, 2.5) < level(audio, 0.1, 0.3) - 40
+
+
+@pytest.mark.parametrize("kind", STRINGS)
+def test_a_harder_stroke_is_louder_and_brighter(kind):
+    string = draw_string(kind, np.random.default_rng(3))
+
+    def played(velocity: float) -> np.ndarray:
+        return play_string(string, [Note(0, 0.5, 45, velocity)], 0.5, np.random.default_rng(0))
+
+    def brightness(audio: np.ndarray) -> float:
+        power = np.abs(np.fft.rfft(audio[0])) ** 2
+        return float((power * np.fft.rfftfreq(audio.shape[1], 1 / RATE)).sum() / power.sum())
+
+    assert level(played(0.9), 0, 0.5) > level(played(0.4), 0, 0.5) + 3
+    assert brightness(played(0.9)) > brightness(played(0.4))
+
+
+def test_notes_beyond_the_end_are_left_out_and_strings_differ():
+    rng = np.random.default_rng(0)
+    string = draw_string("finger", rng)
+    assert not play_string(string, [Note(3, 1, 40, 1)], 2, rng).any()
+    assert play_string(string, [Note(1.99, 1, 40, 1)], 2, rng).shape == (2, 2 * RATE)
+    assert draw_string("finger", rng) != string
