@@ -16,7 +16,8 @@ class Augment:
     """Random change of every row of every example, each independent of the others.
 
     In this order: shift in time, swap of left and right, change of sign, gain or silence, and remix: within
-    groups of examples, the rows of a source are dealt out anew, so that a mixture is of several songs.
+    groups of examples, the rows of a source are dealt out anew, so that a mixture is of several songs. Last,
+    whole examples may become mono.
 
     Attributes:
         shift: largest shift in samples; what comes out is so much shorter.
@@ -29,6 +30,7 @@ class Augment:
             as possible.
         mute: share of the rows that are silenced. Where every song has every source all the time, a network
             would learn to find each of them in anything.
+        mono: share of the examples of which all channels become their mean, for recordings without width.
     """
 
     shift: int = 44100
@@ -37,6 +39,7 @@ class Augment:
     gain: Sequence[float] = (0.25, 1.25)
     remix_group: int = 4
     mute: float = 0.0
+    mono: float = 0.0
 
     def __call__(self, stems: Tensor, known: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Augment a batch.
@@ -71,6 +74,7 @@ class Augment:
         factor = sign * (low + (high - low) * uniform())
         example = self._deal(uniform())
         factor = torch.where(uniform() < self.mute, 0.0, factor)
+        mono = uniform()[:, 0] < self.mono
         channel = torch.arange(channels, device=swap.device).expand(batch, rows, channels)
         if self.flip_channels and channels == 2:
             channel = channel ^ swap[..., None].long()
@@ -81,6 +85,7 @@ class Augment:
         device = stems.device
         moved = places[example.to(device)[..., None], row, channel.to(device), offset.to(device)[..., None]]
         moved *= factor.to(stems)[..., None, None]
+        moved[mono.to(device)] = moved[mono.to(device)].mean(2, keepdim=True)
         return moved, known[example[:, -1].to(known.device)]
 
     def _deal(self, order: Tensor) -> Tensor:

@@ -71,6 +71,7 @@ class AugmentSettings:
     gain: list[float] = key([0.25, 1.25], "smallest and largest factor on each stem", least=0, length=2)
     remix_group: int = key(4, "examples of a batch whose stems are shuffled among them; 0 for none", least=0)
     mute: float = key(0.0, "share of the stems that are silenced", least=0, below=1)
+    mono: float = key(0.0, "share of the examples that become mono", least=0, most=1)
     repitch: RepitchSettings = key(RepitchSettings, "change of tempo and pitch")
 
 

@@ -122,6 +122,7 @@ class Trainer:
             gain=(augment.gain[0], augment.gain[1]),
             remix_group=augment.remix_group,
             mute=augment.mute,
+            mono=augment.mono,
         )
         self.order = Order(
             len(self.excerpts),

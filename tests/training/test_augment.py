@@ -53,6 +53,17 @@ def test_muted_rows_are_silent_and_the_others_as_they_were():
     assert abs(silent.float().mean() - 0.25) < 0.04
 
 
+def test_mono_examples_are_the_mean_of_their_channels_and_the_others_as_they_were():
+    stems, known = batch(examples=400)
+    plain, _ = Augment(shift=0)(stems, known, seeded(3))
+    augmented, _ = Augment(shift=0, mono=0.25)(stems, known, seeded(3))
+    alike = (augmented[:, :, :1] == augmented).all(-1).all(-1).all(-1)
+    mean = plain.mean(2, keepdim=True).expand_as(plain)
+    torch.testing.assert_close(augmented, torch.where(alike[:, None, None, None], mean, plain))
+    # Four standard deviations.
+    assert abs(alike.float().mean() - 0.25) < 0.09
+
+
 def test_nothing_changes_when_all_is_off():
     stems, known = batch()
     augmented, still_known = only()(stems, known, seeded())
