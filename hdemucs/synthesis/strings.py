@@ -109,6 +109,8 @@ def _tones(string: PluckedString, pitch: float, rng: np.random.Generator) -> np.
             angle, radius = 2 * np.pi * partial / RATE, np.exp(-1 / (decay * RATE))
             tone += lfilter([weight * np.sin(angle)], [1, -2 * radius * np.cos(angle), radius**2], impulse)
         tone /= np.abs(tone).max() * 2
+    # Of a string that rings on for longer, the end would click.
+    tones[:, -RATE // 10 :] *= np.linspace(1, 0, len(tones[0, -RATE // 10 :]))
     return tones.astype(np.float32)
 
 

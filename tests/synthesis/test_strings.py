@@ -53,3 +53,11 @@ def test_notes_beyond_the_end_are_left_out_and_strings_differ():
     assert not play_string(string, [Note(3, 1, 40, 1)], 2, rng).any()
     assert play_string(string, [Note(1.99, 1, 40, 1)], 2, rng).shape == (2, 2 * RATE)
     assert draw_string("finger", rng) != string
+
+
+@pytest.mark.parametrize("kind", STRINGS)
+def test_a_note_longer_than_the_string_rings_ends_without_a_click(kind):
+    rng = np.random.default_rng(1)
+    audio = play_string(draw_string(kind, rng), [Note(0, 8, 33, 1)], 8, rng)[0]
+    ending = np.flatnonzero(audio)[-1]
+    assert np.abs(audio[ending - 20 :]).max() < 0.002
