@@ -98,7 +98,8 @@ def write_song(song: Song, folder: Path, format: str = "wav") -> None:
         (part / "song.yaml").write_text(yaml.safe_dump(song.description, sort_keys=False, allow_unicode=True))
 
 
-def _make(task: Task) -> None:
+def make(task: Task) -> None:
+    """Make one song and write it; errors as for `write_songs`."""
     write_song(make_song(task.seed, task.seconds, held_out=task.held_out), task.folder, task.format)
 
 
@@ -106,11 +107,11 @@ def _each(tasks: list[Task], jobs: int) -> Iterator[None]:
     """Make every song; with one job in this process."""
     if jobs == 1:
         for task in tasks:
-            _make(task)
+            make(task)
             yield
         return
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(_make, task) for task in tasks]
+        waiting = [pool.submit(make, task) for task in tasks]
         try:
             for future in as_completed(waiting):
                 yield future.result()

@@ -41,6 +41,17 @@ def key(
 
 
 @dataclass
+class SynthesisSettings:
+    """Songs that are made while the network trains."""
+
+    songs: int = key(
+        0, "made anew for each epoch, to be trained on beside those of data; 0 for none", least=0
+    )
+    seconds: float = key(32.0, "that each of them lasts", least=1, most=600)
+    jobs: int = key(1, "processes that make the next epoch's songs meanwhile", least=1)
+
+
+@dataclass
 class ExcerptSettings:
     """What is cut from the songs."""
 
@@ -130,6 +141,7 @@ class Config:
     """A whole training."""
 
     data: list[str] = key([], "folder of songs, or a list of folders")
+    synthesis: SynthesisSettings = key(SynthesisSettings, "songs made while training")
     sources: list[str] | None = key(None, "names of the stems; null: those of the files, or of init's model")
     model: dict[str, Any] = key({}, "architecture, HDemucs or Demucs, and arguments of its constructor")
     init: str | None = key(

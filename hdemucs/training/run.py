@@ -22,6 +22,7 @@ class Run:
     - `checkpoint.pt`: all that it takes to go on.
     - `best.safetensors`: the best model so far, for `hdemucs separate --model`.
     - `curves.png`, `tensorboard/`: losses and SDR over time.
+    - `songs/`: those made for this epoch and the next, while it trains.
 
     Args:
         folder: of the run.
@@ -37,6 +38,7 @@ class Run:
         self.best = folder / "best.safetensors"
         self.curves = folder / "curves.png"
         self.tensorboard = folder / "tensorboard"
+        self.made = folder / "songs"
 
     @classmethod
     def existing(cls, folder: Path) -> "Run":

@@ -31,6 +31,7 @@ from hdemucs.training.curves import Curves
 from hdemucs.training.excerpts import Excerpts, Order
 from hdemucs.training.interrupt import Interrupt, leave_interrupts_to_parent
 from hdemucs.training.losses import reconstruction
+from hdemucs.training.made_songs import MadeSongs
 from hdemucs.training.penalty import singular_value_penalty
 from hdemucs.training.repitch import Repitch
 from hdemucs.training.run import Run
@@ -102,21 +103,11 @@ class Trainer:
         self._restore()
 
     def _prepare_data(self, songs: Scan) -> None:
-        settings, augment, rate = self.config.excerpts, self.config.augment, self.model.sample_rate
-        frames = self.model.valid_length(round(settings.segment * rate))
-        shift = round(settings.shift * rate)
-        self.excerpts = Excerpts(
-            songs.train,
-            self.model.sources,
-            sample_rate=rate,
-            audio_channels=self.model.audio_channels,
-            seconds=(frames + shift) / rate,
-            stride=settings.stride,
-            repitch=Repitch(**vars(augment.repitch)) if augment.repitch.probability else None,
-            seed=self.config.seed,
-        )
+        augment = self.config.augment
+        self.songs = songs.train
+        self.made = MadeSongs(self.config, self.run.made, self.main)
         self.augment = Augment(
-            shift=shift,
+            shift=self._shift,
             flip_channels=augment.flip_channels,
             flip_sign=augment.flip_sign,
             gain=(augment.gain[0], augment.gain[1]),
@@ -125,12 +116,32 @@ class Trainer:
             mono=augment.mono,
         )
         self.order = Order(
-            len(self.excerpts),
+            len(self.excerpts(0)),
             self.config.batch_size,
             self.config.seed,
             self.config.steps_per_epoch,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
+        )
+
+    @property
+    def _shift(self) -> int:
+        """Largest random shift, in frames."""
+        return round(self.config.excerpts.shift * self.model.sample_rate)
+
+    def excerpts(self, epoch: int) -> Excerpts:
+        """All excerpts of an epoch: as many in each."""
+        settings, repitch, rate = self.config.excerpts, self.config.augment.repitch, self.model.sample_rate
+        frames = self.model.valid_length(round(settings.segment * rate)) + self._shift
+        return Excerpts(
+            [*self.songs, *self.made.of(epoch)],
+            self.model.sources,
+            sample_rate=rate,
+            audio_channels=self.model.audio_channels,
+            seconds=frames / rate,
+            stride=settings.stride,
+            repitch=Repitch(**vars(repitch)) if repitch.probability else None,
+            seed=self.config.seed,
         )
 
     @property
@@ -148,7 +159,7 @@ class Trainer:
             KeyboardInterrupt: after saving.
         """
         started, before = time.monotonic(), self.epoch + self.step / self.order.steps
-        with Interrupt() as interrupt:
+        with Interrupt() as interrupt, self.made:
             while self.epoch < self.config.epochs:
                 whole = self._run_epoch(interrupt)
                 if whole:
@@ -164,6 +175,9 @@ class Trainer:
 
     def _run_epoch(self, interrupt: Interrupt) -> bool:
         """The steps of an epoch; False if it was interrupted and its steps so far are saved."""
+        if self._agreed(not self.made.ready(self.epoch, interrupt)):
+            self._save()
+            return False
         saved = time.monotonic()
         for stems, known in self._batches():
             values = self.train_step(stems, known)
@@ -210,7 +224,7 @@ class Trainer:
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of this epoch's batches, augmented."""
         loader: Any = DataLoader(
-            self.excerpts,
+            self.excerpts(self.epoch),
             batch_sampler=list(self.order.batches(self.epoch, self.step)),
             num_workers=self.config.excerpts.workers,
             worker_init_fn=leave_interrupts_to_parent,

@@ -235,7 +235,7 @@ def test_two_processes_have_the_gradients_of_one(songs: Path, tmp_path: Path) ->
             config, model, songs = check("debug", settings)
             trainer = Trainer(config, model, songs, Run(out))
             keys = next(iter(trainer.order.batches(0)))
-            examples = [trainer.excerpts[key] for key in keys]
+            examples = [trainer.excerpts(0)[key] for key in keys]
             stems = torch.stack([example[0] for example in examples])
             known = torch.stack([example[1] for example in examples])
             values = trainer.backward(stems, known)
