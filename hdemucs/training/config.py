@@ -99,6 +99,7 @@ class OptimizerSettings:
     """Adam."""
 
     lr: float = key(3e-4, "learning rate", above=0)
+    decay: float = key(0.0, "last part of all steps, in which the rate falls in a line to 0", least=0, most=1)
     betas: list[float] = key(
         [0.9, 0.999], "decays of the averaged gradient and of its square", least=0, below=1, length=2
     )

@@ -221,6 +221,13 @@ class Trainer:
 
     # --- one step
 
+    @property
+    def rate(self) -> float:
+        """Learning rate of this step: the same until the last part, then falling in a line to 0."""
+        left = 1 - self.total_steps / (self.config.epochs * self.order.steps)
+        settings = self.config.optimizer
+        return settings.lr * min(1.0, left / settings.decay) if settings.decay else settings.lr
+
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of this epoch's batches, augmented."""
         loader: Any = DataLoader(
@@ -242,7 +249,7 @@ class Trainer:
         return torch.Generator(self.device).manual_seed(seed)
 
     def train_step(self, stems: Tensor, known: Tensor) -> dict[str, float]:
-        """One step on this process's part of a batch; what there is to record, as `backward` and `gradient`.
+        """One step on this process's part of a batch; returns what `backward` does, `gradient` and `lr`.
 
         Args:
             stems: `[B, R, C, L]`, augmented.
@@ -260,6 +267,9 @@ class Trainer:
         watched = ("loss",) if self.config.precision == "fp16" else ("loss", "gradient")
         if not all(math.isfinite(values[key]) for key in watched):
             self._give_up(stems, known, values)
+        values["lr"] = self.rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = values["lr"]
         self.optimizer.step()
         self.candidates.after_step()
         return values
@@ -353,7 +363,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             for group in self.optimizer.param_groups:
                 # The state has those it was made with, too.
-                group.update(lr=self.config.optimizer.lr, betas=tuple(self.config.optimizer.betas))
+                group.update(betas=tuple(self.config.optimizer.betas))
             self.candidates.load_state_dict(state["candidates"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])

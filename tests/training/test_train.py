@@ -351,6 +351,16 @@ def test_settings_changed_between_stop_and_resume_hold(songs: Path, tmp_path: Pa
         torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-9)
 
 
+def test_the_rate_falls_to_zero_in_the_last_part(songs: Path, tmp_path: Path) -> None:
+    long, short = Run(tmp_path / "long"), Run(tmp_path / "short")
+    settings = ("optimizer.lr=0.02", "optimizer.decay=0.5", "epochs=2", "steps_per_epoch=4")
+    assert train(songs, long.folder, *settings) == 0
+    rates = [line["lr"] for line in long.history("step")]
+    assert rates == pytest.approx([0.02, 0.02, 0.02, 0.02, 0.02, 0.015, 0.01, 0.005])
+    assert train(songs, short.folder, *settings, "epochs=1") == 0
+    assert [line["lr"] for line in short.history("step")] == pytest.approx([0.02, 0.02, 0.02, 0.01])
+
+
 def test_gone_on_with_after_the_end_nothing_changes(finished: Run) -> None:
     before = losses(finished)
     assert main(["train", "--resume", str(finished.folder)]) == 0
