@@ -11,15 +11,13 @@ from pathlib import Path
 from types import TracebackType
 
 from hdemucs.errors import TrainingError
-from hdemucs.evaluation.songs import Song
+from hdemucs.evaluation.songs import STEM_STREAMS, Song
 from hdemucs.synthesis.notes import RATE
 from hdemucs.training.config import Config
 from hdemucs.training.interrupt import Interrupt, leave_interrupts_to_parent
 from hdemucs.training.songs import TrainingSong
 
 log = logging.getLogger("hdemucs.training")
-
-_STEMS = ("drums", "bass", "other", "vocals")
 
 
 class MadeSongs:
@@ -119,11 +117,12 @@ class MadeSongs:
         }
 
     def _name(self, epoch: int) -> str:
-        return f"epoch {epoch + 1}"
+        # Songs that were made before somebody changed how long they last are others.
+        return f"epoch {epoch + 1}, {self._settings.seconds:g} s"
 
 
 def _files(song: Path) -> dict[str, tuple[Path, int]]:
-    return {name: (song / f"{name}.wav", 0) for name in (*_STEMS, "mixture")}
+    return {name: (song / f"{name}.wav", 0) for name in STEM_STREAMS}
 
 
 @contextmanager

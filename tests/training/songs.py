@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from hdemucs.evaluation.songs import STEM_STREAMS
 from hdemucs.synthesis.dataset import Task
 
 RATE = 8000
@@ -71,7 +72,7 @@ def make_made_song(task: Task) -> None:
     assert task.seconds is not None
     task.folder.mkdir(parents=True)
     time = np.arange(round(task.seconds * 44100)) / 44100
-    for index, name in enumerate(("drums", "bass", "other", "vocals", "mixture")):
+    for index, name in enumerate(STEM_STREAMS):
         tone = np.sin(2 * np.pi * (100 + 50 * index + task.seed % 50) * time)
         soundfile.write(task.folder / f"{name}.wav", 0.1 * tone, 44100)
 

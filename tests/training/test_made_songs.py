@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import soundfile
 import yaml
 
 from hdemucs.cli import main
@@ -66,8 +67,8 @@ def test_songs_of_this_epoch_and_the_next_are_there_and_no_others(
                 assert stems.shape == (5, 2, 44100) == (5, 2, song.length(44100))
                 assert (stems[:4].abs().amax((1, 2)) > 0.05).all()
             assert {path.name for path in (tmp_path / "songs").iterdir()} <= {
-                f"epoch {epoch + 1}",
-                f"epoch {epoch + 2}",
+                f"epoch {epoch + 1}, 1 s",
+                f"epoch {epoch + 2}, 1 s",
             }
     assert not (tmp_path / "songs").exists()
 
@@ -82,11 +83,22 @@ def test_a_stopped_run_keeps_the_songs_that_are_whole(tmp_path: Path, made: None
     folder = tmp_path / "songs"
     with pytest.raises(KeyboardInterrupt):
         begin_and_stop(folder)
-    first = {path: path.stat().st_mtime_ns for path in (folder / "epoch 1").rglob("*.wav")}
+    first = {path: path.stat().st_mtime_ns for path in (folder / "epoch 1, 1 s").rglob("*.wav")}
     assert len(first) == 2 * 5
     with pytest.raises(KeyboardInterrupt):
         begin_and_stop(folder)
-    assert {path: path.stat().st_mtime_ns for path in (folder / "epoch 1").rglob("*.wav")} == first
+    assert {path: path.stat().st_mtime_ns for path in (folder / "epoch 1, 1 s").rglob("*.wav")} == first
+
+
+def test_songs_of_another_length_are_made_anew(tmp_path: Path, made: None) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        begin_and_stop(tmp_path / "songs")
+    longer = config(epochs=1)
+    longer.synthesis.seconds = 2.0
+    with Interrupt() as interrupt, MadeSongs(longer, tmp_path / "songs", True) as songs:
+        assert songs.ready(0, interrupt)
+        for song in songs.of(0):
+            assert soundfile.info(song.song.files["drums"][0]).duration == 2.0
 
 
 def test_an_interrupt_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
