@@ -40,7 +40,7 @@ def main() -> int:
     # Stopped politely, by a batch system for one, it leaves nothing unfinished behind.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        from hdemucs.training.automix import automix
+        from hdemucs.training.automix.render import automix
 
         with progress_bar() as bar:
             tasks: dict[str, int] = {}

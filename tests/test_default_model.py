@@ -13,12 +13,12 @@ from torch import Tensor
 import hdemucs
 from hdemucs.audio.resample import resample
 from hdemucs.cli.demo import CLIPS
-from hdemucs.evaluation.metrics import sdr
-from hdemucs.evaluation.songs import songs_in
+from hdemucs.datasets.songs import songs_in
+from hdemucs.evaluation.metrics.sdr import sdr
 from hdemucs.pretrained import DEFAULT_MODEL, get_card
 from hdemucs.separator import Separator
 from hdemucs.synthesis.sounds import SOUNDS
-from hdemucs.synthesis.voice_sources import SOURCES as VOICE_SOURCES
+from hdemucs.synthesis.voice.sources import SOURCES as VOICE_SOURCES
 from tests.reference import SOURCES
 
 RATE = 44100

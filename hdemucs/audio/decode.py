@@ -4,7 +4,7 @@ import stat
 from os import PathLike
 from pathlib import Path
 
-from hdemucs.audio import sndfile
+from hdemucs.audio.codecs import sndfile
 from hdemucs.audio.faults import no_stream
 from hdemucs.audio.source import AudioSource
 from hdemucs.errors import AudioError
@@ -26,7 +26,7 @@ def open(path: str | PathLike[str], *, stream: int = 0) -> AudioSource:
     source = sndfile.open_file(path) if head.startswith(sndfile.MAGIC) else None
     if source is None:
         # Loading FFmpeg's libraries takes 35 ms; who reads only WAV and FLAC need not wait for them.
-        from hdemucs.audio import libav
+        from hdemucs.audio.codecs import libav
 
         source = libav.open_file(path, stream)
     if not 0 <= stream < source.streams:

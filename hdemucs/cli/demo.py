@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """`hdemucs demo`."""
     import torch
 
-    from hdemucs.evaluation.metrics import sdr
-    from hdemucs.evaluation.songs import songs_in
+    from hdemucs.datasets.songs import songs_in
+    from hdemucs.evaluation.metrics.sdr import sdr
     from hdemucs.separator import Separator, Stems
 
     separator = Separator(args.model)

@@ -13,9 +13,9 @@ from hdemucs.cli.separate import COMPUTATION, add_computation
 from hdemucs.errors import OptionError
 
 if TYPE_CHECKING:
-    from hdemucs.evaluation.benchmark import Outcome
-    from hdemucs.evaluation.methods import Method
-    from hdemucs.evaluation.songs import Song
+    from hdemucs.datasets.songs import Song
+    from hdemucs.evaluation.benchmark.methods import Method
+    from hdemucs.evaluation.benchmark.run import Outcome
 
 
 def add_parser(commands: Any) -> None:
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """All songs, whatever happens to one of them; then the report."""
     if args.compare is not None:
-        from hdemucs.evaluation.report import compare
+        from hdemucs.evaluation.benchmark.report import compare
 
         print(compare(*args.compare), end="")
         return 0
@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError("evaluate needs --musdb PATH and --out FOLDER; see `hdemucs evaluate --help`")
     if (args.model is None) == (args.estimates is None):
         raise OptionError("evaluate needs either --model or --estimates")
-    from hdemucs.evaluation.methods import FolderMethod, find_method
-    from hdemucs.evaluation.report import write_report
-    from hdemucs.evaluation.songs import find_songs
+    from hdemucs.datasets.songs import find_songs
+    from hdemucs.evaluation.benchmark.methods import FolderMethod, find_method
+    from hdemucs.evaluation.benchmark.report import write_report
 
     songs = find_songs(args.musdb)
     method: Method
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             json.dumps(report.summary(), indent=2) if args.json else report.markdown(), end="\n" * args.json
         )
         if args.plots:
-            from hdemucs.evaluation.plots import write_plots
+            from hdemucs.evaluation.benchmark.plots import write_plots
 
             write_plots(report, args.out)
     for outcome in failed:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _evaluate(method: Method, songs: Sequence[Song], out: Path, jobs: int) -> list[Outcome]:
     from hdemucs.cli.output import progress_bar
-    from hdemucs.evaluation.benchmark import evaluate
+    from hdemucs.evaluation.benchmark.run import evaluate
 
     with progress_bar() as bar:
         task = bar.add_task("", total=len(songs))

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_keys() -> None:
-    from hdemucs.training.config import describe
+    from hdemucs.training.config.schema import describe
 
     rows = make_table("key", "type", "default", "what it is")
     for key in describe():
@@ -85,7 +85,7 @@ def _print_keys() -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from hdemucs.training.config_load import dump
+    from hdemucs.training.config.load import dump
     from hdemucs.training.start import check
 
     with _display() as (_, scanning):

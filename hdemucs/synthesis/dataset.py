@@ -13,7 +13,7 @@ import soundfile
 import yaml
 
 from hdemucs.errors import OptionError, OutputError
-from hdemucs.synthesis.notes import RATE
+from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.song import Song, make_song
 
 FORMATS = ("wav", "flac")

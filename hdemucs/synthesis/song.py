@@ -5,15 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hdemucs.synthesis.accompaniment import play_layer
-from hdemucs.synthesis.basslines import play_bass
-from hdemucs.synthesis.drummer import choose_kit, play_kit, tune_kit
-from hdemucs.synthesis.form import Form, make_form
-from hdemucs.synthesis.genres import GENRES, Genre, Layer
-from hdemucs.synthesis.grooves import Hit, play_groove
-from hdemucs.synthesis.instruments import choose_instrument, silence
-from hdemucs.synthesis.notes import Note
-from hdemucs.synthesis.production import (
+from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
+from hdemucs.synthesis.instruments.base import choose_instrument, silence
+from hdemucs.synthesis.mixing.production import (
     Desk,
     balance,
     draw_desk,
@@ -23,9 +17,15 @@ from hdemucs.synthesis.production import (
     mix_drums,
     mix_part,
 )
+from hdemucs.synthesis.score.accompaniment import play_layer
+from hdemucs.synthesis.score.basslines import play_bass
+from hdemucs.synthesis.score.form import Form, make_form
+from hdemucs.synthesis.score.genres import GENRES, Genre, Layer
+from hdemucs.synthesis.score.grooves import Hit, play_groove
+from hdemucs.synthesis.score.notes import Note
 from hdemucs.synthesis.sounds import Sound, choose_sounds, find_sounds
-from hdemucs.synthesis.vocals import Singing, Window, cast_singers, render_vocals
-from hdemucs.synthesis.voices import Voice, find_voices
+from hdemucs.synthesis.voice.vocals import Singing, Window, cast_singers, render_vocals
+from hdemucs.synthesis.voice.voices import Voice, find_voices
 
 STEMS = ("drums", "bass", "other", "vocals")
 _TRIES = 8  # windows that are looked at to find one with singing

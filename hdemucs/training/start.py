@@ -11,15 +11,15 @@ from accelerate.state import AcceleratorState
 
 from hdemucs.checkpoint import load, save
 from hdemucs.checkpoint.build import ARCHITECTURES
+from hdemucs.datasets.scan import Scan, scan
 from hdemucs.errors import TrainingError
 from hdemucs.files import write_whole
 from hdemucs.model import Bag, Network
-from hdemucs.training.config import Config
-from hdemucs.training.config_load import dump, load_config
+from hdemucs.training.config.load import dump, load_config
+from hdemucs.training.config.schema import Config
+from hdemucs.training.finetune import freeze, initialise
 from hdemucs.training.run import Run
-from hdemucs.training.scan import Scan, scan
 from hdemucs.training.trainer import Step, Trainer, on_cpu
-from hdemucs.training.transfer import freeze, initialise
 
 log = logging.getLogger("hdemucs.training")
 

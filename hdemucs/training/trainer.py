@@ -20,22 +20,22 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hdemucs.datasets.scan import Scan
 from hdemucs.errors import HDemucsError, TrainingError
 from hdemucs.files import write_whole
 from hdemucs.memory import keep_freed_memory
 from hdemucs.model import Network
-from hdemucs.training.augment import Augment
-from hdemucs.training.candidates import Candidates
-from hdemucs.training.config import Config
+from hdemucs.training.config.schema import Config
 from hdemucs.training.curves import Curves
-from hdemucs.training.excerpts import Excerpts, Order
+from hdemucs.training.data.augment import Augment
+from hdemucs.training.data.excerpts import Excerpts, Order
+from hdemucs.training.data.online_synthesis import MadeSongs
+from hdemucs.training.data.repitch import Repitch
 from hdemucs.training.interrupt import Interrupt, leave_interrupts_to_parent
-from hdemucs.training.losses import reconstruction
-from hdemucs.training.made_songs import MadeSongs
-from hdemucs.training.penalty import singular_value_penalty
-from hdemucs.training.repitch import Repitch
+from hdemucs.training.objective.losses import reconstruction
+from hdemucs.training.objective.penalty import singular_value_penalty
 from hdemucs.training.run import Run
-from hdemucs.training.scan import Scan
+from hdemucs.training.selection import Candidates
 
 log = logging.getLogger("hdemucs.training")
 
@@ -64,7 +64,7 @@ class Trainer:
     what it would have done, exactly on a CPU with as many threads.
 
     Args:
-        config: checked, see `hdemucs.training.config`.
+        config: checked, see `hdemucs.training.config.schema`.
         model: to train.
         songs: to train on and to validate with.
         run: folder of the run; its checkpoint is gone on from if there is one.

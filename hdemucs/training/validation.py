@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdemucs.evaluation.metrics import sdr
+from hdemucs.datasets.training_songs import TrainingSong
+from hdemucs.evaluation.metrics.sdr import sdr
 from hdemucs.model import Model
 from hdemucs.separator import Separator
-from hdemucs.training.config import Config
-from hdemucs.training.losses import reconstruction
-from hdemucs.training.songs import TrainingSong
+from hdemucs.training.config.schema import Config
+from hdemucs.training.objective.losses import reconstruction
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,17 @@ import soundfile
 import torch
 from torch import Tensor
 
+from hdemucs.datasets.songs import STEM_STREAMS, Song, find_songs
 from hdemucs.errors import AudioError, EvaluationError, OptionError
-from hdemucs.evaluation.benchmark import Outcome, evaluate, track_file
-from hdemucs.evaluation.methods import FolderMethod, Method, MixtureMethod, ModelMethod, RatioMaskMethod
-from hdemucs.evaluation.report import compare, paired_test, published, read_report, write_report
-from hdemucs.evaluation.songs import STEM_STREAMS, Song, find_songs
+from hdemucs.evaluation.benchmark.methods import (
+    FolderMethod,
+    Method,
+    MixtureMethod,
+    ModelMethod,
+    RatioMaskMethod,
+)
+from hdemucs.evaluation.benchmark.report import compare, paired_test, published, read_report, write_report
+from hdemucs.evaluation.benchmark.run import Outcome, evaluate, track_file
 from hdemucs.model import HDemucs
 from hdemucs.separator import Separator
 from tests.audio.signals import encode_libav
@@ -262,7 +268,7 @@ def test_paired_test() -> None:
 
 
 def test_plots_are_drawn(musdb: Path, tmp_path: Path) -> None:
-    from hdemucs.evaluation.plots import write_plots
+    from hdemucs.evaluation.benchmark.plots import write_plots
 
     evaluate(MixtureMethod(), find_songs(musdb), tmp_path / "out")
     paths = write_plots(read_report(tmp_path / "out"), tmp_path / "out")
@@ -275,7 +281,7 @@ def test_settings(musdb: Path, tmp_path: Path) -> None:
         evaluate(MixtureMethod(), find_songs(musdb), tmp_path / "out", jobs=0)
     with pytest.raises(OptionError, match="no folder of estimates"):
         FolderMethod(tmp_path / "nowhere")
-    from hdemucs.evaluation.methods import find_method
+    from hdemucs.evaluation.benchmark.methods import find_method
 
     with pytest.raises(OptionError, match="no oracle:magic"):
         find_method("oracle:magic")

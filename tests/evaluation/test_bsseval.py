@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hdemucs.evaluation import BSSEval, Version, bss_eval, bsseval, projection, signals
+from hdemucs.evaluation import BSSEval, Version, bss_eval
+from hdemucs.evaluation.metrics import bsseval, projection, signals
 from tests.evaluation.reference import museval_scores
 from tests.evaluation.signals import music, noise, separated, sixteen_bits
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdemucs.evaluation import sdr, si_sdr, signals
+from hdemucs.evaluation import sdr, si_sdr
+from hdemucs.evaluation.metrics import signals
 from tests.evaluation.signals import noise, separated
 
 METRICS = pytest.mark.parametrize("metric", [sdr, si_sdr])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdemucs.synthesis.effects import (
+from hdemucs.synthesis.mixing.effects import (
     Band,
     amplify,
     brighten,
@@ -19,7 +19,7 @@ from hdemucs.synthesis.effects import (
     place,
     saturate,
 )
-from hdemucs.synthesis.notes import RATE
+from hdemucs.synthesis.score.notes import RATE
 
 
 def tone(frequency: float, level: float = 0.5, seconds: float = 1.0) -> np.ndarray:

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdemucs.synthesis.accompaniment import ROLES, play_layer
-from hdemucs.synthesis.basslines import LOWEST, STYLES, play_bass
-from hdemucs.synthesis.form import Form, make_form
-from hdemucs.synthesis.genres import GENRES, Layer
-from hdemucs.synthesis.grooves import GROOVES, make_groove, play_groove
-from hdemucs.synthesis.harmony import (
+from hdemucs.synthesis.drums.kits import DRUMS
+from hdemucs.synthesis.instruments.base import FAMILIES
+from hdemucs.synthesis.score.accompaniment import ROLES, play_layer
+from hdemucs.synthesis.score.basslines import LOWEST, STYLES, play_bass
+from hdemucs.synthesis.score.form import Form, make_form
+from hdemucs.synthesis.score.genres import GENRES, Layer
+from hdemucs.synthesis.score.grooves import GROOVES, make_groove, play_groove
+from hdemucs.synthesis.score.harmony import (
     PROGRESSIONS,
     SCALES,
     Chord,
@@ -20,10 +22,8 @@ from hdemucs.synthesis.harmony import (
     parse_progression,
     voice,
 )
-from hdemucs.synthesis.instruments import FAMILIES
-from hdemucs.synthesis.kits import DRUMS
-from hdemucs.synthesis.melody import lead_melody, sing_melody
-from hdemucs.synthesis.timing import Grid
+from hdemucs.synthesis.score.melody import lead_melody, sing_melody
+from hdemucs.synthesis.score.timing import Grid
 
 BY_NAME = {genre.name: genre for genre in GENRES}
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from scipy.signal import butter, lfilter, sosfilt
 
 from hdemucs.errors import TrainingError
-from hdemucs.synthesis import voice_units
-from hdemucs.synthesis.notes import RATE, Note
-from hdemucs.synthesis.singer import LEVEL, in_range, sing
-from hdemucs.synthesis.singer_ensemble import choir, doubles, harmony, scale_of
-from hdemucs.synthesis.singer_lyrics import phrases_of
-from hdemucs.synthesis.singer_manner import MANNERS
-from hdemucs.synthesis.voice_sources import SOURCES
-from hdemucs.synthesis.voices import Voice, find_voices, install_hint
+from hdemucs.synthesis.score.notes import RATE, Note
+from hdemucs.synthesis.voice import units as voice_units
+from hdemucs.synthesis.voice.ensemble import choir, doubles, harmony, scale_of
+from hdemucs.synthesis.voice.lyrics import phrases_of
+from hdemucs.synthesis.voice.manner import MANNERS
+from hdemucs.synthesis.voice.singer import LEVEL, in_range, sing
+from hdemucs.synthesis.voice.sources import SOURCES
+from hdemucs.synthesis.voice.voices import Voice, find_voices, install_hint
 
 SPEECH_RATE = 16000
 SPEECH_PITCH = 120.0

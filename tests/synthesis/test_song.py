@@ -8,20 +8,23 @@ import soundfile
 import yaml
 
 from hdemucs.errors import OptionError, OutputError, TrainingError
-from hdemucs.synthesis import dataset, singer_ensemble, song, soundfont, vocals
+from hdemucs.synthesis import dataset, song
 from hdemucs.synthesis.dataset import write_song, write_songs
-from hdemucs.synthesis.drum_machine import synthesise_kit
-from hdemucs.synthesis.drummer import choose_kit, play_kit, tune_kit
-from hdemucs.synthesis.effects import loudness
-from hdemucs.synthesis.genres import GENRES
-from hdemucs.synthesis.grooves import Hit
-from hdemucs.synthesis.instruments import FAMILIES, choose_instrument
-from hdemucs.synthesis.kits import DRUMS, classify, load_kit
-from hdemucs.synthesis.notes import RATE, Note
-from hdemucs.synthesis.production import CEILING, balance, duck, master
+from hdemucs.synthesis.drums.drum_machine import synthesise_kit
+from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
+from hdemucs.synthesis.drums.kits import DRUMS, classify, load_kit
+from hdemucs.synthesis.instruments import soundfont
+from hdemucs.synthesis.instruments.base import FAMILIES, choose_instrument
+from hdemucs.synthesis.instruments.synthesizer import PATCHES, draw_patch, play_patch
+from hdemucs.synthesis.mixing.effects import loudness
+from hdemucs.synthesis.mixing.production import CEILING, balance, duck, master
+from hdemucs.synthesis.score.genres import GENRES
+from hdemucs.synthesis.score.grooves import Hit
+from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.song import STEMS, Song, make_song
 from hdemucs.synthesis.sounds import SOUNDS, Sound, choose_sounds, find_sounds
-from hdemucs.synthesis.synthesizer import PATCHES, draw_patch, play_patch
+from hdemucs.synthesis.voice import ensemble as singer_ensemble
+from hdemucs.synthesis.voice import vocals
 from tests.synthesis.tiny import FLUIDSYNTH, hum, tiny_sounds, tiny_voice, write_kit
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from hdemucs.errors import TrainingError
-from hdemucs.synthesis import soundfont
-from hdemucs.synthesis.notes import RATE, Note
-from hdemucs.synthesis.soundfont import SoundFont
+from hdemucs.synthesis.instruments import soundfont
+from hdemucs.synthesis.instruments.soundfont import SoundFont
+from hdemucs.synthesis.score.notes import RATE, Note
 from tests.synthesis.tiny import FLUIDSYNTH, write_soundfont
 
 

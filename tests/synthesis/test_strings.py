@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hdemucs.synthesis.notes import RATE, Note
-from hdemucs.synthesis.strings import STRINGS, draw_string, play_string
+from hdemucs.synthesis.instruments.strings import STRINGS, draw_string, play_string
+from hdemucs.synthesis.score.notes import RATE, Note
 
 KINDS = [(kind, seed) for kind in STRINGS for seed in (0, 1)]
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import soundfile
 
-from hdemucs.synthesis.notes import RATE, Note
+from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.sounds import Sound
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hdemucs.training.augment import Augment
+from hdemucs.training.data.augment import Augment
 
 OFF: dict[str, Any] = {
     "shift": 0,

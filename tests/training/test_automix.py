@@ -15,13 +15,13 @@ import soundfile
 import torch
 from torch import Tensor
 
+from hdemucs.datasets.scan import scan
+from hdemucs.datasets.songs import Song, find_songs
 from hdemucs.errors import OptionError, TrainingError
-from hdemucs.evaluation.songs import Song, find_songs
-from hdemucs.training import automix_analysis
-from hdemucs.training.automix import automix
-from hdemucs.training.automix_analysis import Analysis, analyse, analyse_once, fit_beats
-from hdemucs.training.automix_plan import MAX_PITCH, MAX_TEMPO, best_pitch, plan
-from hdemucs.training.scan import scan
+from hdemucs.training.automix import analysis as automix_analysis
+from hdemucs.training.automix.analysis import Analysis, analyse, analyse_once, fit_beats
+from hdemucs.training.automix.plan import MAX_PITCH, MAX_TEMPO, best_pitch, plan
+from hdemucs.training.automix.render import automix
 
 RATE = 22050
 SOURCES = ["bass", "drums", "other", "vocals"]

@@ -8,7 +8,7 @@ from demucs.ema import ModelEMA
 from torch import nn
 
 from hdemucs.errors import TrainingError
-from hdemucs.training.averages import Average
+from hdemucs.optim.averages import Average
 
 
 class Counted(nn.Module):

@@ -11,8 +11,8 @@ import yaml
 
 from hdemucs.checkpoint.build import ARCHITECTURES
 from hdemucs.errors import TrainingError
-from hdemucs.training.config import Config, describe, leaves
-from hdemucs.training.config_load import dump, folder_of_configs, load_config, names_of_configs
+from hdemucs.training.config.load import dump, folder_of_configs, load_config, names_of_configs
+from hdemucs.training.config.schema import Config, describe, leaves
 
 Load = Callable[..., Config]
 SOURCES = ["drums", "bass", "other", "vocals"]

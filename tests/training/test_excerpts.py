@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hdemucs import audio
+from hdemucs.datasets.songs import Song
+from hdemucs.datasets.training_songs import TrainingSong
 from hdemucs.errors import TrainingError
-from hdemucs.evaluation.songs import Song
-from hdemucs.training.excerpts import Excerpts, Order, is_voice
-from hdemucs.training.repitch import Repitch
-from hdemucs.training.songs import TrainingSong
+from hdemucs.training.data.excerpts import Excerpts, Order, is_voice
+from hdemucs.training.data.repitch import Repitch
 from tests.audio.signals import gather, noise
 
 RATE = 8000

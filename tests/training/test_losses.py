@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hdemucs.training.losses import LossKind, reconstruction
+from hdemucs.training.objective.losses import LossKind, reconstruction
 
 WEIGHTS = torch.tensor([1.0, 0.5, 2.0])
 

@@ -9,9 +9,9 @@ import yaml
 from hdemucs.cli import main
 from hdemucs.errors import TrainingError
 from hdemucs.synthesis import dataset
-from hdemucs.training.config import Config
+from hdemucs.training.config.schema import Config
+from hdemucs.training.data.online_synthesis import MadeSongs
 from hdemucs.training.interrupt import Interrupt
-from hdemucs.training.made_songs import MadeSongs
 from hdemucs.training.run import Run
 from tests.training.songs import (
     SMALL,

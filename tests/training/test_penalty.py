@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hdemucs.model import HDemucs
-from hdemucs.training.penalty import exact_penalty, singular_value_penalty, weight_matrices
+from hdemucs.training.objective.penalty import exact_penalty, singular_value_penalty, weight_matrices
 from tests.reference import reference_pair
 
 

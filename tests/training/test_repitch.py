@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from julius import lowpass
 from torch import Tensor
 
-from hdemucs.training.repitch import MARGIN, Change, Repitch
+from hdemucs.training.data.repitch import MARGIN, Change, Repitch
 from tests.audio.signals import noise
 
 RATE = 22050
@@ -147,7 +147,7 @@ def test_any_length_comes_out_exact_and_silence_stays_silent(frames, rows, chann
 
 DIGEST = """
 import hashlib, torch
-from hdemucs.training.repitch import Change
+from hdemucs.training.data.repitch import Change
 stems = torch.randn(2, 2, Change(1.1, 1).source_frames(9000), generator=torch.Generator().manual_seed(0))
 changed = [Change(1.1, 1).apply(stems, 9000, 44100).numpy().tobytes() for _ in range(2)]
 print(*(hashlib.sha256(one).hexdigest() for one in changed))

@@ -10,11 +10,11 @@ import soundfile
 import torch
 from torch import Tensor
 
+from hdemucs.datasets import check
+from hdemucs.datasets.scan import Scan, scan
+from hdemucs.datasets.songs import STEM_STREAMS
+from hdemucs.datasets.training_songs import MUSDB_VALIDATION
 from hdemucs.errors import TrainingError
-from hdemucs.evaluation.songs import STEM_STREAMS
-from hdemucs.training import check
-from hdemucs.training.scan import Scan, scan
-from hdemucs.training.songs import MUSDB_VALIDATION
 from tests.audio.signals import encode_libav, noise, tones
 
 RATE = 8000
@@ -331,7 +331,7 @@ def count_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         checked.append(song.name)
         return check.check_song(song)
 
-    monkeypatch.setattr("hdemucs.training.scan.check_song", counted)
+    monkeypatch.setattr("hdemucs.datasets.scan.check_song", counted)
     return checked
 
 

@@ -132,7 +132,7 @@ def test_every_process_killed_at_any_time_repeats_the_uninterrupted_run(
     kill = """
         import os, signal, sys, torch
         from hdemucs.cli import main
-        from hdemucs.training import candidates, trainer
+        from hdemucs.training import selection, trainer
 
         place, count = sys.argv[1], int(sys.argv[2])
         def dying(function):
@@ -151,7 +151,7 @@ def test_every_process_killed_at_any_time_repeats_the_uninterrupted_run(
         elif place == "step":
             trainer.reconstruction = dying(trainer.reconstruction)
         else:
-            candidates.score_song = dying(candidates.score_song)
+            selection.score_song = dying(selection.score_song)
         main(sys.argv[3:])
     """
     first = arguments(songs, run.folder, "checkpoint_minutes=0.0001")

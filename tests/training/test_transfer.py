@@ -11,7 +11,7 @@ from torch import nn
 from hdemucs.checkpoint import load, save
 from hdemucs.errors import CheckpointError, TrainingError, UnknownModelError
 from hdemucs.model import Demucs, HDemucs, Network
-from hdemucs.training.transfer import Carried, freeze, initialise
+from hdemucs.training.finetune import Carried, freeze, initialise
 from tests.reference import SOURCES, randomise
 
 HYBRID: dict[str, Any] = {
@@ -161,7 +161,7 @@ def test_all_of_it_can_be_trained(trained: str) -> None:
 def test_weights_that_cannot_be_trained_are_copied(hybrid: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.inference_mode():
         served = load(hybrid).requires_grad_(False)
-    monkeypatch.setattr("hdemucs.training.transfer.load_model", lambda spec: served)
+    monkeypatch.setattr("hdemucs.training.finetune.load_model", lambda spec: served)
     model, _ = initialise("served")
     assert model is not served
     model(torch.randn(1, 2, 4000)).square().mean().backward()

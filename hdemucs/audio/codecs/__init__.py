@@ -1,0 +1,1 @@
+"""Audio formats: one file a library that decodes and encodes them."""

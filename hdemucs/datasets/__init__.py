@@ -1,0 +1,1 @@
+"""Songs with stems on disk: found, scanned and read."""

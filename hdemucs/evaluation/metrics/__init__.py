@@ -1,0 +1,1 @@
+"""Metrics of separation quality, on tensors."""

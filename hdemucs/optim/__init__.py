@@ -1,0 +1,1 @@
+"""Optimisation: averages of weights."""

@@ -1,0 +1,1 @@
+"""Instruments that turn notes into sound."""

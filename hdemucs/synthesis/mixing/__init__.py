@@ -1,0 +1,1 @@
+"""Effects, and the production of a mixture from its stems."""

@@ -1,0 +1,1 @@
+"""What is played: genres, form, harmony, grooves, melodies, bass lines and accompaniments."""

@@ -1,0 +1,1 @@
+"""Voices that sing: their sources, their units of speech, and the singer."""

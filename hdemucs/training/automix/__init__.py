@@ -1,0 +1,1 @@
+"""Mixtures of stems from different songs that fit in tempo and key."""

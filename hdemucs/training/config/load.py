@@ -1,0 +1,204 @@
+"""Configurations read from YAML and `key=value` overrides, checked as a whole, and written back."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+import hdemucs
+from hdemucs.checkpoint.build import one_line
+from hdemucs.errors import TrainingError
+from hdemucs.suggest import hint
+from hdemucs.training.config.checks import problems_of
+from hdemucs.training.config.schema import Config, kind_of, leaves
+
+
+def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
+    """A configuration, complete and checked.
+
+    Args:
+        config: name of a file in `configs/`, without its suffix, or the path of a YAML file.
+        overrides: `key=value` each, the key dotted, the value as in YAML; the last one wins. Mappings
+            (`model`, `loss.weights`) gain the keys given, lists are replaced, null empties both.
+
+    Returns:
+        The configuration; `data` has absolute paths and `model`, unless there is `init`, an architecture.
+
+    Raises:
+        TrainingError: all that is wrong with it, a line each.
+    """
+    path = _find(config)
+    reader = _Reader()
+    reader.take(_read(path), str(path))
+    for override in overrides:
+        reader.override(override)
+    return reader.finish(str(path))
+
+
+def dump(config: Config) -> str:
+    """The configuration as YAML with all keys, which `load_config` reads back equal."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def folder_of_configs() -> Path:
+    """Where the named configurations are: in the installed package, or beside it in the repository."""
+    package = Path(hdemucs.__file__).parent
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def names_of_configs() -> list[str]:
+    """What `load_config` takes as a name."""
+    return sorted(path.stem for path in folder_of_configs().glob("*.yaml"))
+
+
+def _find(config: str) -> Path:
+    names = names_of_configs()
+    if config in names:
+        return folder_of_configs() / f"{config}.yaml"
+    path = Path(config).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        raise TrainingError(f"{config}: no such file; named configurations are {', '.join(names)}")
+    known = ", ".join(names)
+    raise TrainingError(f"no configuration {config!r} (of {known}) and no such file{hint(config, names)}")
+
+
+def _read(path: Path) -> Mapping[Any, Any]:
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        raise TrainingError(f"{path}: cannot be read as YAML: {_reason(error)}") from error
+    if not isinstance(content, dict):
+        raise TrainingError(f"{path}: must be keys with values, as in `epochs: 10`")
+    return content
+
+
+class _Reader:
+    """Collects values, with where they come from, and mistakes, the first one of each key."""
+
+    def __init__(self) -> None:
+        self.schema = Config()
+        self.tree = OmegaConf.structured(Config)
+        self.names = [name for name, _, _ in leaves(self.schema)]
+        self.names += [item.name for item in fields(Config) if item.name not in self.names]
+        self.places: dict[str, str] = {}
+        self.mistakes: dict[str, str] = {}
+
+    def override(self, text: str) -> None:
+        """Take one `key=value`."""
+        name, equals, _ = text.partition("=")
+        if not equals or not all(name.split(".")):
+            self.mistakes[text] = f"{text}: must be key=value"
+            return
+        try:
+            content = OmegaConf.to_container(OmegaConf.from_dotlist([text]))
+        except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+            self.mistakes[text] = f"{text}: cannot be read as YAML: {_reason(error)}"
+            return
+        assert isinstance(content, dict)
+        self.take(content, text)
+
+    def take(self, given: Mapping[Any, Any], place: str, section: Any = None, prefix: str = "") -> None:
+        """Take all keys of a mapping; `section` is what of the schema it stands for, None for the whole."""
+        section = self.schema if section is None else section
+        items = {item.name: item for item in fields(section)}
+        for name, value in given.items():
+            # `optimizer.lr: 1` in a file, as on the command line.
+            name, _, rest = str(name).partition(".")
+            value = {rest: value} if rest else value
+            key = prefix + name
+            self.places[key] = place
+            if name not in items:
+                self._wrong(key, f"is no key{hint(key, self.names) or '; `hdemucs train --keys` lists them'}")
+            elif not is_dataclass(getattr(section, name)):
+                self._set(key, items[name], value)
+            elif isinstance(value, Mapping):
+                self.take(value, place, getattr(section, name), f"{key}.")
+            # A heading in YAML with nothing below it.
+            elif value is not None:
+                self._wrong(key, f"has keys of its own, as in {key}.{fields(getattr(section, name))[0].name}")
+
+    def _wrong(self, key: str, what: str) -> None:
+        if key not in self.mistakes:
+            # A problem of one argument or source is told where that, or else the mapping, was given.
+            place = next((self.places[part] for part in _upwards(key) if part in self.places), "")
+            says_key = place.startswith(f"{key}=")
+            self.mistakes[key] = ": ".join([part for part in (place, not says_key and key, what) if part])
+
+    def _set(self, key: str, item: Field, value: Any) -> None:
+        value = _meant(item.type, value)
+        if isinstance(value, Mapping):
+            self.places |= {f"{key}.{name}": self.places[key] for name in value}
+        try:
+            # Merged, a mapping keeps the keys that are not given.
+            OmegaConf.update(self.tree, key, value, merge=bool(value))
+        except OmegaConfBaseException:
+            near = hint(str(value), get_args(item.type)) if get_origin(item.type) is Literal else ""
+            self._wrong(key, f"must be {kind_of(item.type)}, not {value!r}{near}")
+
+    def finish(self, path: str) -> Config:
+        """The configuration; TrainingError with all mistakes."""
+        for key, _, default in leaves(self.schema):
+            try:
+                value = OmegaConf.select(self.tree, key, throw_on_missing=True)
+                if OmegaConf.is_config(value):
+                    OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+            except MissingMandatoryValue:
+                self._wrong(key, "must be given")
+                OmegaConf.update(self.tree, key, default)
+            except OmegaConfBaseException as error:
+                self._wrong(key, f"cannot be resolved: {_reason(error)}")
+                OmegaConf.update(self.tree, key, default)
+        config = OmegaConf.to_object(self.tree)
+        assert isinstance(config, Config)
+        config.data = [_absolute(folder) for folder in config.data]
+        if not config.init:
+            config.model = {"architecture": "HDemucs", **config.model}
+        for key, what in problems_of(config):
+            self._wrong(key, what)
+        if len(self.mistakes) > 1:
+            lines = [f"{path}: {len(self.mistakes)} mistakes in the configuration", *self.mistakes.values()]
+            raise TrainingError("\n  ".join(lines))
+        if self.mistakes:
+            raise TrainingError(*self.mistakes.values())
+        return config
+
+
+def _reason(error: Exception) -> str:
+    """What a library says is wrong, in one line, without the parts that only its developers understand."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem}, in line {error.problem_mark.line + 1}"
+    return one_line(ValueError(str(error).partition("\n")[0]))
+
+
+def _absolute(folder: str) -> str:
+    path = Path(folder)
+    # The home folder of a user who does not exist.
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    return str(path.absolute())
+
+
+def _upwards(key: str) -> list[str]:
+    """`a.b.c`, `a.b`, `a`."""
+    parts = key.split(".")
+    return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+def _meant(annotation: Any, value: Any) -> Any:
+    """What YAML makes of a value, as it is meant: one name as a list of it, null as an empty mapping or list,
+    and the word no, which YAML takes for false."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(value, str | int) and value != "???" and list[str] in (annotation, *arguments):
+        return [value]
+    if value is None and origin in (list, dict):
+        return origin()
+    if value is False and origin is Literal and "no" in arguments:
+        return "no"
+    return value

@@ -1,0 +1,1 @@
+"""Training examples: excerpts, augmentation, songs synthesised while training."""
