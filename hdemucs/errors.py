@@ -37,5 +37,18 @@ class TrainingError(HDemucsError):
     """Songs, a configuration or a run folder that cannot be trained with, or a training that went wrong."""
 
 
+class SynthesisError(HDemucsError):
+    """Sounds, voices or packages that synthesising songs needs are missing or damaged."""
+
+
+class WorkerError(HDemucsError):
+    """A worker process was killed from outside, most likely because memory ran out."""
+
+
 class Cancelled(HDemucsError):
     """The caller asked, through `Progress.cancel`, to stop a separation."""
+
+
+def one_line(error: BaseException) -> str:
+    """Message of any exception on one line, at most 200 characters; its type where it has no message."""
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -44,9 +44,9 @@ class Format:
     clip: Literal["rescale", "clamp", "none"] = "rescale"
 
     def writer(
-        self, paths: Mapping[str, Path], sample_rate: int, channels: int, frames: int, tags: Mapping[str, str]
+        self, paths: Mapping[str, Path], sample_rate: int, channels: int, length: int, tags: Mapping[str, str]
     ) -> audio.StemWriter:
-        """Writer of the stems of one track of `frames` samples."""
+        """Writer of the stems of one track of `length` samples."""
         return audio.StemWriter(
             paths,
             sample_rate,
@@ -56,7 +56,7 @@ class Format:
             bitrate=self.bitrate,
             clip=self.clip,
             tags=tags,
-            frames=frames,
+            length=length,
         )
 
 
@@ -98,8 +98,8 @@ class Stems(Mapping[str, Tensor]):
         format = format or Format()
         paths = {name: Path(folder) / f"{name}.{format.format}" for name in self}
         together = torch.stack(list(self.values()))
-        _, channels, frames = together.shape
-        with format.writer(paths, self.sample_rate, channels, frames, self.tags) as writer:
+        _, channels, length = together.shape
+        with format.writer(paths, self.sample_rate, channels, length, self.tags) as writer:
             writer.write(together)
         return paths
 
@@ -165,7 +165,7 @@ class Separator:
         """
         track = _open(source, sample_rate)
         level = self._measure(track)
-        out = torch.empty(len(self._mixes), self.model.audio_channels, level.frames)
+        out = torch.empty(len(self._mixes), self.model.audio_channels, level.length)
         position = 0
         for block in self._stream(track, level, progress):
             out[..., position : position + block.shape[-1]] = block
@@ -199,11 +199,11 @@ class Separator:
         level = self._measure(track)
         channels = self.model.audio_channels
         with (format or Format()).writer(
-            ordered, self.sample_rate, channels, level.frames, track.tags
+            ordered, self.sample_rate, channels, level.length, track.tags
         ) as writer:
             for block in self._stream(track, level, progress):
                 writer.write(block)
-        return Written(ordered, level.frames / self.sample_rate, writer.gain)
+        return Written(ordered, level.length / self.sample_rate, writer.gain)
 
     def _measure(self, track: audio.AudioSource) -> "Level":
         return Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
@@ -222,7 +222,7 @@ class Separator:
         )
         options = replace(self.options, device=self.device, progress=progress or self.options.progress)
         try:
-            for block in apply(self.model, blocks, options, sources=needed, frames=level.frames):
+            for block in apply(self.model, blocks, options, sources=needed, length=level.length):
                 yield torch.einsum("ms,scl->mcl", mixer, block * level.scale + level.mean)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
@@ -239,22 +239,22 @@ class Level:
 
     mean: float
     scale: float
-    frames: int
+    length: int
 
     @classmethod
     def of(cls, blocks: Iterator[Tensor]) -> "Level":
         """Measured over the mean of all channels, in one pass, merging the moments of blocks `[C, L]`."""
-        frames, mean, squares = 0, 0.0, 0.0
+        length, mean, squares = 0, 0.0, 0.0
         for block in blocks:
             mono = block.double().mean(0)
             count = mono.shape[-1]
             delta = float(mono.mean()) - mean
             squares += float((mono - mono.mean()).square().sum())
-            squares += delta**2 * frames * count / (frames + count)
-            mean += delta * count / (frames + count)
-            frames += count
-        deviation = math.sqrt(squares / (frames - 1)) if frames > 1 else 0.0
-        return cls(mean, deviation + EPS, frames)
+            squares += delta**2 * length * count / (length + count)
+            mean += delta * count / (length + count)
+            length += count
+        deviation = math.sqrt(squares / (length - 1)) if length > 1 else 0.0
+        return cls(mean, deviation + EPS, length)
 
 
 def separate(

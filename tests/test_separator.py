@@ -208,10 +208,10 @@ def test_integers_have_their_full_scale(separator: Separator, dtype: Any, full_s
     torch.testing.assert_close(stack(separator.separate(samples, TINY_RATE)), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 100])
-def test_the_shortest_tracks(separator: Separator, frames: int) -> None:
-    out = stack(separator.separate(noise(frames), TINY_RATE))
-    assert out.shape == (4, 2, frames)
+@pytest.mark.parametrize("length", [1, 2, 100])
+def test_the_shortest_tracks(separator: Separator, length: int) -> None:
+    out = stack(separator.separate(noise(length), TINY_RATE))
+    assert out.shape == (4, 2, length)
     assert out.isfinite().all()
 
 
@@ -222,7 +222,7 @@ def test_silence_stays_silent(separator: Separator) -> None:
 
 
 BAD_SAMPLES: dict[str, tuple[Any, int, str]] = {
-    "no samples": (np.zeros((2, 0), np.float32), TINY_RATE, "0 frames"),
+    "no samples": (np.zeros((2, 0), np.float32), TINY_RATE, "no samples"),
     "no samples, no channels": (np.zeros((0, 2), np.float32), TINY_RATE, "shape"),
     "NaN": (np.array([[0, 0.1, np.nan]] * 2), TINY_RATE, "NaN"),
     "infinity": (np.array([[0, -np.inf, 0.1]] * 2), TINY_RATE, "infinite"),

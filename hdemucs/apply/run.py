@@ -32,7 +32,7 @@ def apply(
     options: Options | None = None,
     *,
     sources: Sequence[str] | None = None,
-    frames: int | None = None,
+    length: int | None = None,
 ) -> Iterator[Tensor]:
     """Separate a stream of audio, block by block.
 
@@ -46,7 +46,7 @@ def apply(
         options: how; see `Options`.
         sources: which of the model's sources to return, in this order; all if None. Members of a bag that
             have no weight in these are not run.
-        frames: samples in all blocks, where known, for `Progress.total`.
+        length: samples in all blocks, where known, for `Progress.total`.
 
     Yields:
         `[S, C, L]` on the CPU, of other lengths than the blocks that came in, but together as long.
@@ -66,7 +66,7 @@ def apply(
     training = model.training
     model.eval()
     try:
-        yield from _run_passes(_passes(model, sources, options, frames), blocks, options, device, frames)
+        yield from _run_passes(_passes(model, sources, options, length), blocks, options, device, length)
     finally:
         model.train(training)
 
@@ -88,7 +88,7 @@ def apply_model(
     count = len(model.sources if sources is None else sources)
     out = torch.empty(count, *mix.shape)
     position = 0
-    for block in apply(model, [mix.cpu()], options, sources=sources, frames=mix.shape[-1]):
+    for block in apply(model, [mix.cpu()], options, sources=sources, length=mix.shape[-1]):
         out[..., position : position + block.shape[-1]] = block
         position += block.shape[-1]
     return out
@@ -106,7 +106,7 @@ class _Pass:
     lead: int
 
 
-def _passes(model: Model, sources: Sequence[str], options: Options, frames: int | None) -> list[_Pass]:
+def _passes(model: Model, sources: Sequence[str], options: Options, length: int | None) -> list[_Pass]:
     """All networks and shifts that the sources need, their weights adding up to one a source."""
     indexes = [model.sources.index(source) for source in sources]
     members = list(model.members(indexes)) if isinstance(model, Bag) else [(model, [1.0] * len(indexes))]
@@ -122,8 +122,8 @@ def _passes(model: Model, sources: Sequence[str], options: Options, frames: int 
             lead = int(MAX_SHIFT * network.sample_rate) * index // shifts
             # A track within one stride is one chunk: weights for more of a segment would only take memory.
             size = (segment, stride)
-            if frames and lead + frames <= stride:
-                size = (lead + frames, lead + frames)
+            if length and lead + length <= stride:
+                size = (lead + length, lead + length)
             passes.append(_Pass(network, share, indexes, *size, lead))
     return passes
 
@@ -133,7 +133,7 @@ def _run_passes(
     blocks: Iterable[Tensor],
     options: Options,
     device: torch.device,
-    frames: int | None,
+    length: int | None,
 ) -> Iterator[Tensor]:
     rate = passes[0].network.sample_rate
     finished = 0
@@ -143,7 +143,7 @@ def _run_passes(
         finished += block.shape[-1]
         if options.progress is not None:
             done = finished / len(passes) / rate
-            options.progress(Progress(done, None if frames is None else frames / rate))
+            options.progress(Progress(done, None if length is None else length / rate))
         return block
 
     with ExitStack() as stack:

@@ -26,30 +26,30 @@ def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Te
         empty = False
         yield block
     if empty:
-        raise AudioError(f"{source.name} has no audio: it is 0 frames long; export it again from its origin")
+        raise AudioError(f"{source.name} has no audio: it has no samples; export it again from its origin")
 
 
-def convert_part(source: AudioSource, start: int, frames: int, sample_rate: int, channels: int) -> Tensor:
+def convert_part(source: AudioSource, start: int, length: int, sample_rate: int, channels: int) -> Tensor:
     """Read a part of what `convert` gives, without the rest, and without a look at whether it is finite.
 
     Args:
         source: to read from.
         start: first frame of the part, in the new sample rate.
-        frames: of the part, in the new sample rate.
+        length: of the part, in the new sample rate.
         sample_rate: to resample to, in Hz.
         channels: to remix to.
 
     Returns:
-        `[channels, n]` float32; n is less than `frames` only at the end of the source.
+        `[channels, n]` float32; n is less than `length` only at the end of the source.
 
     Raises:
         AudioError: the source is damaged, or has channels that cannot be remixed.
     """
 
-    def read(start: int, frames: int) -> Tensor:
-        return remix(source.read(start, frames), channels)
+    def read(start: int, length: int) -> Tensor:
+        return remix(source.read(start, length), channels)
 
-    return resample_part(read, start, frames, source.sample_rate, sample_rate)
+    return resample_part(read, start, length, source.sample_rate, sample_rate)
 
 
 def _finite(source: AudioSource) -> Iterator[Tensor]:

@@ -42,7 +42,7 @@ class StemWriter:
         clip: "rescale": one common gain for all stems if one of them would clip; "clamp": cut at full
             scale; "none": leave samples as they are, though integer formats cut them all the same.
         tags: any of title, artist, album, date, genre, track, comment, for every stem.
-        frames: expected length, if known. A WAV above 4 GiB becomes RF64, which must be known when it is
+        length: expected length, if known. A WAV above 4 GiB becomes RF64, which must be known when it is
             begun; one of unknown length is therefore kept as float32 until the end as well.
 
     Attributes:
@@ -65,7 +65,7 @@ class StemWriter:
         bitrate: int | None = None,
         clip: Literal["rescale", "clamp", "none"] = "rescale",
         tags: Mapping[str, str] | None = None,
-        frames: int | None = None,
+        length: int | None = None,
     ) -> None:
         if clip not in ("rescale", "clamp", "none"):
             raise OptionError(f"there is no clip mode {clip!r}; choose rescale, clamp or none")
@@ -80,8 +80,8 @@ class StemWriter:
         self._clip = clip
         self._tags = dict(tags or {})
         self._rescales = clip == "rescale" and not self._encoding.unbounded
-        self._expected_frames = frames
-        self._frames = 0
+        self._expected_length = length
+        self._length = 0
         self._peak = 0.0
         self._spools: list[Spool] = []
         self._encoders: list[Encoder] = []
@@ -92,12 +92,12 @@ class StemWriter:
         with ExitStack() as cleanup:
             for path in self._paths.values():
                 prepare_target(path)
-            if self._rescales or (self._encoding.format == "wav" and self._expected_frames is None):
+            if self._rescales or (self._encoding.format == "wav" and self._expected_length is None):
                 for path in self._paths.values():
                     self._spools.append(Spool(path, self._channels, cleanup))
             else:
                 for path in self._paths.values():
-                    self._encoders.append(self._encoder(path, self._expected_frames or 0, cleanup))
+                    self._encoders.append(self._encoder(path, self._expected_length or 0, cleanup))
             # From here on it is __exit__ that cleans up.
             self._cleanup = cleanup.pop_all()
         return self
@@ -116,7 +116,7 @@ class StemWriter:
         sinks: Sequence[Spool | Encoder] = self._spools or self._encoders
         for sink, samples in zip(sinks, block, strict=True):
             sink.write(samples)
-        self._frames += block.shape[-1]
+        self._length += block.shape[-1]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -130,7 +130,7 @@ class StemWriter:
         peaks = block.abs().amax(dim=(1, 2))
         for stem, peak in zip(self._paths, peaks.tolist(), strict=True):
             if not peak < float("inf"):
-                second = self._frames / self._sample_rate
+                second = self._length / self._sample_rate
                 raise OutputError(
                     f"cannot write {self._paths[stem]}: {stem} is NaN or infinite after {second:.1f} s; "
                     "separate in float32, or with another model"
@@ -138,7 +138,7 @@ class StemWriter:
             self._peak = max(self._peak, peak)
 
     def _finish(self) -> None:
-        if not self._frames:
+        if not self._length:
             names = ", ".join(map(str, self._paths.values()))
             raise OutputError(f"cannot write {names}: there is no audio to write; check the source")
         if self._rescales and self._peak > 1:
@@ -159,12 +159,12 @@ class StemWriter:
                 raise
 
     def _encode(self, path: Path, spool: Spool) -> Encoder:
-        encoder = self._encoder(path, self._frames, self._cleanup)
+        encoder = self._encoder(path, self._length, self._cleanup)
         for samples in spool.drain():
             if self._stop.is_set():
                 break
             encoder.write(samples * self.gain)
         return encoder
 
-    def _encoder(self, path: Path, frames: int, cleanup: ExitStack) -> Encoder:
-        return Encoder(path, self._encoding, self._sample_rate, self._channels, frames, self._tags, cleanup)
+    def _encoder(self, path: Path, length: int, cleanup: ExitStack) -> Encoder:
+        return Encoder(path, self._encoding, self._sample_rate, self._channels, length, self._tags, cleanup)

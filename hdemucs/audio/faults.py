@@ -16,8 +16,3 @@ def no_stream(path: Path, stream: int, streams: int) -> AudioError:
     """The error of a file that has only `streams` audio streams."""
     have = "1 audio stream, number 0" if streams == 1 else f"{streams} audio streams, 0 to {streams - 1}"
     return AudioError(f"{path} has no audio stream {stream}; it has {have}")
-
-
-def one_line(error: Exception) -> str:
-    """A library's message, fit for the middle of a sentence."""
-    return " ".join(str(error).split()).rstrip(".")

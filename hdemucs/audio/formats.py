@@ -52,9 +52,9 @@ class Encoding:
         """Whether samples beyond [-1, 1] survive, so that nothing needs to be scaled down."""
         return self.subtype == "FLOAT"
 
-    def container(self, frames: int, channels: int) -> str:
-        """libsndfile's name of the container for a file of `frames` frames: RF64 for a WAV above 4 GiB."""
-        if self.format == "wav" and frames * self.frame_bytes(channels) > WAV_BYTES:
+    def container(self, length: int, channels: int) -> str:
+        """libsndfile's name of the container for `length` samples a channel: RF64 for a WAV above 4 GiB."""
+        if self.format == "wav" and length * self.frame_bytes(channels) > WAV_BYTES:
             return "RF64"
         return self.format.upper()
 

@@ -9,7 +9,7 @@ import torch
 from julius.resample import ResampleFrac
 from torch import Tensor
 
-from hdemucs.audio.blocks import BLOCK_FRAMES, regroup
+from hdemucs.audio.blocks import BLOCK_LENGTH, regroup
 from hdemucs.errors import OptionError
 
 # Bound on old * new, after dividing by what they have in common, and so on julius' dense kernel of about
@@ -39,35 +39,35 @@ def resample(blocks: Iterable[Tensor], old_rate: int, new_rate: int) -> Iterator
 
 
 def resample_part(
-    read: Callable[[int, int], Tensor], start: int, frames: int, old_rate: int, new_rate: int
+    read: Callable[[int, int], Tensor], start: int, length: int, old_rate: int, new_rate: int
 ) -> Tensor:
     """A part of what `resample` makes of a whole track, from the frames that it depends on alone.
 
     Args:
         read: from its start and count of frames at `old_rate` to `[channels, n]`, n smaller only at the end.
         start: first frame of the part, at `new_rate`.
-        frames: of the part.
+        length: of the part.
         old_rate: in Hz.
         new_rate: in Hz.
 
     Returns:
-        `[channels, n]`, n less than `frames` only at the end of the track.
+        `[channels, n]`, n less than `length` only at the end of the track.
 
     Raises:
         OptionError: a rate is not positive.
     """
     old, new = _checked_ratio(old_rate, new_rate)
     if old == new:
-        return read(start, frames)
+        return read(start, length)
     filters, reach = _resampler(old, new)
     context = -(-reach // old)
     first = max(0, start // new - context)
-    last = -(-(start + frames) // new) + context
+    last = -(-(start + length) // new) + context
     part = read(first * old, (last - first) * old)
     if not part.shape[-1]:
         return part
     whole = filters(part, full=True)[..., : part.shape[-1] * new // old]
-    return whole[..., start - first * new :][..., :frames]
+    return whole[..., start - first * new :][..., :length]
 
 
 def _checked_ratio(old_rate: int, new_rate: int) -> tuple[int, int]:
@@ -104,7 +104,7 @@ def _resample(blocks: Iterable[Tensor], old: int, new: int) -> Iterator[Tensor]:
     context = -(-reach // old)
     held: Tensor | None = None
     skip = 0  # periods at the start of `held` that are context only
-    for block in regroup(blocks, max(BLOCK_FRAMES, 8 * context * old)):
+    for block in regroup(blocks, max(BLOCK_LENGTH, 8 * context * old)):
         held = block if held is None else torch.cat([held, block], dim=-1)
         ready = held.shape[-1] // old - context
         if ready <= skip:

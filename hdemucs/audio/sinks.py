@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hdemucs.audio import decode
-from hdemucs.audio.blocks import BLOCK_FRAMES
+from hdemucs.audio.blocks import BLOCK_LENGTH
 from hdemucs.audio.formats import WAV_BYTES, Encoding
 from hdemucs.audio.refusals import refusals, temporary_beside
 from hdemucs.errors import AudioError, OutputError
@@ -45,7 +45,7 @@ class Spool:
         """Read everything, in blocks `[channels, n]`, and remove the file."""
         with refusals(self._path):
             self._file.seek(0)
-            while len(samples := np.fromfile(self._file, np.float32, BLOCK_FRAMES * self._channels)):
+            while len(samples := np.fromfile(self._file, np.float32, BLOCK_LENGTH * self._channels)):
                 yield torch.from_numpy(samples.reshape(-1, self._channels).T)
             self._close()
             self._part.unlink()
@@ -62,7 +62,7 @@ class Encoder:
     `cleanup` closes it, and removes it unless it has got its final name.
 
     Args:
-        frames: how long the file is going to be at most, to choose between WAV and RF64.
+        length: how long the file is going to be at most, to choose between WAV and RF64.
 
     Attributes:
         part: the temporary file.
@@ -78,16 +78,16 @@ class Encoder:
         encoding: Encoding,
         sample_rate: int,
         channels: int,
-        frames: int,
+        length: int,
         tags: Mapping[str, str],
         cleanup: ExitStack,
     ) -> None:
         self.part = temporary_beside(path, cleanup)
         self.path = path
         self._encoding = encoding
-        self._frames = 0
-        container = encoding.container(frames, channels)
-        self._most_frames = WAV_BYTES // encoding.frame_bytes(channels) if container == "WAV" else None
+        self._length = 0
+        container = encoding.container(length, channels)
+        self._most_samples = WAV_BYTES // encoding.frame_bytes(channels) if container == "WAV" else None
         with refusals(path):
             self._file = soundfile.SoundFile(
                 os.fsencode(self.part),
@@ -104,12 +104,12 @@ class Encoder:
 
     def write(self, samples: Tensor) -> None:
         """Append `[channels, n]`, float32; integer formats round, and cut what is beyond full scale."""
-        self._frames += samples.shape[-1]
-        if self._most_frames is not None and self._frames > self._most_frames:
+        self._length += samples.shape[-1]
+        if self._most_samples is not None and self._length > self._most_samples:
             raise OutputError(f"cannot write {self.path}: a WAV cannot grow beyond 4 GiB; choose flac")
         with refusals(self.path):
             # libsndfile's Vorbis encoder overflows the stack on long writes.
-            for block in samples.split(BLOCK_FRAMES, dim=-1):
+            for block in samples.split(BLOCK_LENGTH, dim=-1):
                 self._file.write(_interleaved(_quantize(block, self._encoding.bits)))
 
     def finish(self) -> None:
@@ -121,9 +121,9 @@ class Encoder:
             whole = sum(block.shape[-1] for block in decode.open(self.part).blocks())
         except AudioError:
             whole = 0
-        if whole < self._frames:
+        if whole < self._length:
             raise OutputError(
-                f"cannot write {self.path}: only {whole} of its {self._frames} frames arrived; "
+                f"cannot write {self.path}: only {whole} of its {self._length} samples arrived; "
                 "free some space, or choose another folder for the output"
             )
 

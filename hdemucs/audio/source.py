@@ -10,10 +10,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from hdemucs.audio.blocks import BLOCK_FRAMES, regroup
+from hdemucs.audio.blocks import BLOCK_LENGTH, regroup
 from hdemucs.errors import AudioError
 
-# More channels than any recording of music has: beyond it, an array is more likely [frames, channels].
+# More channels than any recording of music has: beyond it, an array is more likely [samples, channels].
 MOST_CHANNELS = 32
 _TAGS = ("title", "artist", "album", "date", "genre", "track", "comment")
 
@@ -26,7 +26,7 @@ class AudioSource(ABC):
         name: what messages call it; for a file, its path.
         sample_rate: in Hz.
         channels: their number.
-        frames: how many samples each channel has. An estimate, from the header; None if it does not say.
+        length: how many samples each channel has. An estimate, from the header; None if it does not say.
         streams: how many audio streams the file has; this source reads one of them.
         tags: any of title, artist, album, date, genre, track and comment.
     """
@@ -34,41 +34,41 @@ class AudioSource(ABC):
     name: str
     sample_rate: int
     channels: int
-    frames: int | None = None
+    length: int | None = None
     streams: int = 1
     tags: dict[str, str] = field(default_factory=dict)
 
-    def blocks(self, frames: int = BLOCK_FRAMES) -> Iterator[Tensor]:
-        """Read from the start: float32 blocks `[channels, frames]`, the last one shorter, none empty.
+    def blocks(self, length: int = BLOCK_LENGTH) -> Iterator[Tensor]:
+        """Read from the start: float32 blocks `[channels, samples]`, the last one shorter, none empty.
 
         Raises:
             AudioError: the file is damaged or gone, found while reading.
         """
-        return regroup(self._decode(), frames)
+        return regroup(self._decode(), length)
 
-    def read(self, start: int, frames: int) -> Tensor:
+    def read(self, start: int, length: int) -> Tensor:
         """Read a part, by seeking where the codec allows it.
 
         Args:
             start: the first frame, 0 or more.
-            frames: how many.
+            length: how many.
 
         Returns:
-            `[channels, n]` float32, exactly what `blocks` gives at that place; n is less than `frames` only
+            `[channels, n]` float32, exactly what `blocks` gives at that place; n is less than `length` only
             at the end of the source. In AAC, bands that the encoder left to the decoder to fill with noise
             get other noise of the same level; the same one in each call.
 
         Raises:
             AudioError: the file is damaged or gone.
-            ValueError: `start` or `frames` is negative.
+            ValueError: `start` or `length` is negative.
         """
-        if min(start, frames) < 0:
-            raise ValueError(f"there are no {frames} frames from frame {start} on")
+        if min(start, length) < 0:
+            raise ValueError(f"there are no {length} samples from sample {start} on")
         pieces = [torch.empty(self.channels, 0)]
         with closing(self._decode(start)) as blocks:
-            while frames and (block := next(blocks, None)) is not None:
-                pieces.append(block[:, :frames])
-                frames -= pieces[-1].shape[-1]
+            while length and (block := next(blocks, None)) is not None:
+                pieces.append(block[:, :length])
+                length -= pieces[-1].shape[-1]
         return torch.cat(pieces, dim=-1)
 
     @abstractmethod
@@ -81,15 +81,15 @@ class _Samples(AudioSource):
     array: np.ndarray = field(repr=False)
 
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
-        for place in range(start, self.array.shape[1], BLOCK_FRAMES):
-            yield to_float(self.array[:, place : place + BLOCK_FRAMES])
+        for place in range(start, self.array.shape[1], BLOCK_LENGTH):
+            yield to_float(self.array[:, place : place + BLOCK_LENGTH])
 
 
 def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<samples>") -> AudioSource:
     """Make a source of samples that are in memory already. They are not copied.
 
     Args:
-        samples: numpy array or tensor, `[channels, frames]`, or `[frames]` for mono. Floating point is
+        samples: numpy array or tensor, `[channels, samples]`, or `[samples]` for mono. Floating point is
             taken as it is; integers of 8, 16 and 32 bits are divided by their full scale.
         sample_rate: in Hz.
         name: what messages call these samples.
@@ -101,12 +101,14 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
     if array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or array.shape[0] < 1:
-        raise AudioError(f"{name}: audio has the shape [channels, frames] or [frames], not {[*array.shape]}")
-    channels, frames = array.shape
-    if channels > MOST_CHANNELS and channels > frames:
+        raise AudioError(
+            f"{name}: audio has the shape [channels, samples] or [samples], not {[*array.shape]}"
+        )
+    channels, length = array.shape
+    if channels > MOST_CHANNELS and channels > length:
         raise AudioError(
             f"{name}: the shape {[*array.shape]} means {channels} channels, but looks like "
-            "[frames, channels]; transpose the samples"
+            "[samples, channels]; transpose the samples"
         )
     if array.dtype.kind not in "fiu" or (array.dtype.kind != "f" and array.dtype.itemsize > 4):
         raise AudioError(
@@ -115,7 +117,7 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
         )
     if int(sample_rate) != sample_rate or sample_rate < 1:
         raise AudioError(f"{name}: the sample rate must be a positive whole number of Hz, not {sample_rate}")
-    return _Samples(name=name, sample_rate=int(sample_rate), channels=channels, frames=frames, array=array)
+    return _Samples(name=name, sample_rate=int(sample_rate), channels=channels, length=length, array=array)
 
 
 def known_tags(tags: Mapping[str, str]) -> dict[str, str]:

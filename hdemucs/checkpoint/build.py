@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdemucs.errors import CheckpointError
+from hdemucs.errors import CheckpointError, one_line
 from hdemucs.model import Demucs, HDemucs, Network
 
 ARCHITECTURES: Mapping[str, type[Network]] = {"HDemucs": HDemucs, "Demucs": Demucs}
@@ -123,8 +123,3 @@ def listing(names: Iterable[str], most: int = 3) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
     return ", ".join(ordered[:most]) + more
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's message without line breaks, shortened."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -15,7 +15,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from hdemucs.checkpoint.build import arguments_of, build, one_line
+from hdemucs.checkpoint.build import arguments_of, build
 from hdemucs.checkpoint.foreign import (
     architecture_of,
     decode_json,
@@ -24,7 +24,7 @@ from hdemucs.checkpoint.foreign import (
     translate_weights,
 )
 from hdemucs.checkpoint.pickles import ClassName, read_pickle
-from hdemucs.errors import CheckpointError
+from hdemucs.errors import CheckpointError, one_line
 from hdemucs.files import sha256, write_whole
 from hdemucs.model import Bag, Model, Network
 

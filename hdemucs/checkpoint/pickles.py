@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from hdemucs.checkpoint.build import listing, one_line
+from hdemucs.checkpoint.build import listing
 from hdemucs.checkpoint.foreign import CLASSES
-from hdemucs.errors import CheckpointError
+from hdemucs.errors import CheckpointError, one_line
 
 
 class ClassName:

@@ -209,7 +209,7 @@ def _length(track: Track) -> float:
         source = audio.open(track.path)
     except HDemucsError:
         return 0.0
-    return (source.frames or 0) / source.sample_rate
+    return (source.length or 0) / source.sample_rate
 
 
 def _strings(paths: dict[str, Path]) -> dict[str, str]:

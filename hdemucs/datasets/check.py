@@ -17,9 +17,9 @@ from torch import Tensor
 from hdemucs import audio
 from hdemucs.datasets.songs import Song
 from hdemucs.errors import AudioError, OutputError
-from hdemucs.files import write_whole
+from hdemucs.files import cache_folder, write_whole
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class FileFacts:
     Attributes:
         sample_rate: in Hz.
         channels: their number.
-        frames: that came out, which may not be what the header says.
+        length: that came out, which may not be what the header says.
         peak: largest absolute sample.
         fault: why it cannot be used, in the words of its error; else None.
     """
 
     sample_rate: int = 0
     channels: int = 0
-    frames: int = 0
+    length: int = 0
     peak: float = 0.0
     fault: str | None = None
 
@@ -62,7 +62,7 @@ def check_song(song: Song) -> SongFacts:
     rates = {reader.sample_rate for reader in readers.values()}
     comparable = "mixture" in readers and len(rates) == 1
     energy = residual = 0.0
-    frames = 0
+    total = 0
     while blocks := {name: block for name, reader in readers.items() if (block := reader.next()) is not None}:
         if not (comparable and len(blocks) == len(readers)):
             continue
@@ -71,11 +71,11 @@ def check_song(song: Song) -> SongFacts:
         mixture = stereo.pop("mixture")
         energy += _energy(mixture)
         residual += _energy(mixture - torch.stack(list(stereo.values())).sum(0))
-        frames += mixture.numel()
+        total += mixture.numel()
     files = {name: reader.facts for name, reader in readers.items()}
-    if not frames or any(facts.fault for facts in files.values()):
+    if not total or any(facts.fault for facts in files.values()):
         return SongFacts(files)
-    return SongFacts(files, math.sqrt(energy / frames), math.sqrt(residual / frames))
+    return SongFacts(files, math.sqrt(energy / total), math.sqrt(residual / total))
 
 
 def _energy(samples: Tensor) -> float:
@@ -110,16 +110,16 @@ class _Reader:
             return None
         facts = self.facts
         if block is None:
-            if not facts.frames and not facts.fault:
-                self._fail("it is 0 frames long")
+            if not facts.length and not facts.fault:
+                self._fail("it has no samples")
             return None
         # numpy works in this thread alone, of which there are as many as cores; NaN comes through `max`.
         peak = float(np.abs(block.numpy()).max())
         if not math.isfinite(peak):
-            second = facts.frames / facts.sample_rate
+            second = facts.length / facts.sample_rate
             self._fail(f"it has samples that are NaN or infinite near {second:.1f} s")
             return None
-        self.facts = replace(facts, frames=facts.frames + block.shape[-1], peak=max(facts.peak, peak))
+        self.facts = replace(facts, length=facts.length + block.shape[-1], peak=max(facts.peak, peak))
         return block
 
     def _fail(self, fault: str) -> None:
@@ -139,7 +139,7 @@ class Cache:
 
     def __init__(self, songs: Path, place: Path | None = None) -> None:
         name = hashlib.sha256(os.fsencode(songs.resolve())).hexdigest()[:16]
-        self.path = (place or user_cache()) / f"{name}.json"
+        self.path = (place or cache_folder("scans")) / f"{name}.json"
         self._entries: dict[str, Any] = {}
         self._changed = False
         with suppress(OSError, ValueError, TypeError, KeyError):
@@ -185,8 +185,3 @@ def _signature(song: Song) -> tuple[str, list[list[Any]]]:
         state = path.stat()
         files.append([name, str(path.absolute()), stream, state.st_size, state.st_mtime_ns])
     return min(file[1] for file in files) + f"#{song.name}", files
-
-
-def user_cache() -> Path:
-    """Where the user's programs keep what they can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hdemucs" / "scans"

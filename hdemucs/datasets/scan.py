@@ -65,7 +65,7 @@ class Scan:
 
     def report(self) -> str:
         """What there is, and what is wrong with which file and what happens to it, in lines."""
-        hours = sum(song.frames / song.sample_rate for song in self.train) / 3600
+        hours = sum(song.length / song.sample_rate for song in self.train) / 3600
         lines = [
             f"{len(self.train)} songs to train on ({hours:.2f} h), {len(self.valid)} to validate with; "
             f"sources: {', '.join(self.sources)}"
@@ -257,7 +257,7 @@ class _Judgement:
         lengths = {}
         for name, facts in used.items():
             old, new = rate_ratio(facts.sample_rate, rate)
-            lengths[name] = facts.frames * new // old
+            lengths[name] = facts.length * new // old
         shortest = min(lengths, key=lambda name: lengths[name])
         if lengths[shortest] < max(lengths.values()):
             seconds = lengths[shortest] / rate, max(lengths.values()) / rate

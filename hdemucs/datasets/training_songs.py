@@ -67,14 +67,14 @@ class TrainingSong:
         name: of its folder or file.
         song: the files that are used; what is missing here is unknown, or silent.
         sample_rate: of most of its files, in Hz.
-        frames: of its shortest file, at that rate.
+        length: of its shortest file, at that rate.
         silent: names of stems that are known to be silent.
     """
 
     name: str
     song: Song
     sample_rate: int
-    frames: int
+    length: int
     silent: frozenset[str] = frozenset()
 
     def known(self, source: str) -> bool:
@@ -85,10 +85,10 @@ class TrainingSong:
         """`known` of each source, `[S]` bool."""
         return torch.tensor([self.known(source) for source in sources], dtype=torch.bool)
 
-    def length(self, sample_rate: int) -> int:
+    def length_at(self, sample_rate: int) -> int:
         """Its frames at another rate, in Hz."""
         old, new = rate_ratio(self.sample_rate, sample_rate)
-        return self.frames * new // old
+        return self.length * new // old
 
     def stems(
         self,
@@ -96,7 +96,7 @@ class TrainingSong:
         sample_rate: int,
         channels: int,
         start: int = 0,
-        frames: int | None = None,
+        length: int | None = None,
     ) -> Tensor:
         """A part of the song, read from its files by seeking.
 
@@ -106,23 +106,23 @@ class TrainingSong:
 
         Args:
             sources: names of the first rows.
-            sample_rate: to resample to, in Hz; `start` and `frames` are at this rate.
+            sample_rate: to resample to, in Hz; `start` and `length` are at this rate.
             channels: to remix to.
             start: the first frame.
-            frames: how many; beyond the end of the song there are zeros. None: up to its end.
+            length: how many; beyond the end of the song there are zeros. None: up to its end.
 
         Returns:
-            `[R, C, frames]` float32; stems that are silent or unknown are zeros.
+            `[R, C, length]` float32; stems that are silent or unknown are zeros.
 
         Raises:
             AudioError: a file is damaged or gone.
         """
-        there = max(0, self.length(sample_rate) - start)
-        frames = there if frames is None else frames
-        rows = torch.zeros(len(sources) + 1, channels, frames)
+        there = max(0, self.length_at(sample_rate) - start)
+        length = there if length is None else length
+        rows = torch.zeros(len(sources) + 1, channels, length)
 
         def add(row: Tensor, name: str) -> None:
-            part = audio.convert_part(self._files[name], start, min(frames, there), sample_rate, channels)
+            part = audio.convert_part(self._files[name], start, min(length, there), sample_rate, channels)
             row[:, : part.shape[-1]] += part
 
         for row, source in zip(rows, sources, strict=False):

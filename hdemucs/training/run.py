@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hdemucs.errors import OutputError, TrainingError
-from hdemucs.files import refused, whole_file, write_whole
+from hdemucs.files import whole_file, write_error, write_whole
 
 
 class Run:
@@ -65,7 +65,7 @@ class Run:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(clean) + "\n")
         except OSError as error:
-            raise refused(self.metrics, error) from error
+            raise write_error(self.metrics, error) from error
 
     def history(self, kind: str) -> list[dict[str, Any]]:
         """Recorded lines of a kind, `step` or `epoch`; half a line that a killed process left is not one."""

@@ -132,13 +132,13 @@ class Trainer:
     def excerpts(self, epoch: int) -> Excerpts:
         """All excerpts of an epoch: as many in each."""
         settings, repitch, rate = self.config.excerpts, self.config.augment.repitch, self.model.sample_rate
-        frames = self.model.valid_length(round(settings.segment * rate)) + self._shift
+        length = self.model.valid_length(round(settings.segment * rate)) + self._shift
         return Excerpts(
             [*self.songs, *self.made.of(epoch)],
             self.model.sources,
             sample_rate=rate,
             audio_channels=self.model.audio_channels,
-            seconds=frames / rate,
+            seconds=length / rate,
             stride=settings.stride,
             repitch=Repitch(**vars(repitch)) if repitch.probability else None,
             seed=self.config.seed,

@@ -14,15 +14,15 @@ LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
 def tones(rate: int, seconds: float, channels: int = 2, lowest: float = 440.0, level: float = 0.5) -> Tensor:
-    """`[channels, frames]`, channel k is a sine of (k + 1) times the lowest frequency."""
+    """`[channels, samples]`, channel k is a sine of (k + 1) times the lowest frequency."""
     time = torch.arange(round(rate * seconds), dtype=torch.float64) / rate
     pitch = lowest * torch.arange(1, channels + 1, dtype=torch.float64)
     return (level * torch.sin(2 * torch.pi * pitch[:, None] * time)).float()
 
 
-def noise(frames: int, channels: int = 2, level: float = 0.25, seed: int = 0) -> Tensor:
+def noise(length: int, channels: int = 2, level: float = 0.25, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return level * (2 * torch.rand(channels, frames, generator=generator) - 1)
+    return level * (2 * torch.rand(channels, length, generator=generator) - 1)
 
 
 def pitches(audio: Tensor, rate: int) -> list[float]:
@@ -33,8 +33,8 @@ def pitches(audio: Tensor, rate: int) -> list[float]:
 
 def snr(got: Tensor, wanted: Tensor) -> float:
     """Signal-to-noise ratio in dB over the frames that both have."""
-    frames = min(got.shape[-1], wanted.shape[-1])
-    got, wanted = got[..., :frames].double(), wanted[..., :frames].double()
+    length = min(got.shape[-1], wanted.shape[-1])
+    got, wanted = got[..., :length].double(), wanted[..., :length].double()
     return float(10 * torch.log10(wanted.square().sum() / (got - wanted).square().sum().clamp(min=1e-30)))
 
 

@@ -76,14 +76,14 @@ def test_more_channels_than_a_model_takes():
 @given(
     rates=st.sampled_from([(44100, 44100), (48000, 44100), (8000, 44100), (44100, 8000)]),
     channels=st.integers(1, 2),
-    frames=st.integers(0, 5000),
+    length=st.integers(0, 5000),
     start=st.integers(0, 6000),
     count=st.integers(0, 3000),
 )
 def test_a_part_is_that_of_the_whole(
-    rates: tuple[int, int], channels: int, frames: int, start: int, count: int
+    rates: tuple[int, int], channels: int, length: int, start: int, count: int
 ):
-    source = audio.from_samples(noise(1 + frames, channels), rates[0])
+    source = audio.from_samples(noise(1 + length, channels), rates[0])
     blocks = audio.resample((audio.remix(block, 2) for block in source.blocks()), *rates)
     whole = torch.cat([torch.empty(2, 0), *blocks], -1)  # one frame may come to nothing at a lower rate
     part = audio.convert_part(source, start, count, rates[1], 2)

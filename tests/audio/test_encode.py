@@ -56,7 +56,7 @@ FORMATS = [
     ({"format": "wav"}, "PCM_16", 2**-16),
     ({"format": "wav", "bits": "24"}, "PCM_24", 2**-24),
     ({"format": "wav", "bits": "32f"}, "FLOAT", 0),
-    ({"format": "wav", "bits": "32f", "frames": RATE}, "FLOAT", 0),
+    ({"format": "wav", "bits": "32f", "length": RATE}, "FLOAT", 0),
     ({"format": "flac"}, "PCM_16", 2**-16),
     ({"format": "flac", "bits": "24"}, "PCM_24", 2**-24),
 ]
@@ -78,16 +78,16 @@ def test_lossless_formats_round_to_the_nearest_step(
 
 @settings(deadline=None, max_examples=20)
 @given(
-    frames=st.integers(1, 3000),
+    length=st.integers(1, 3000),
     channels=st.integers(1, 8),
     size=st.integers(1, 5000),
     format=st.sampled_from(["wav", "flac"]),
 )
 def test_any_length_and_channels_and_cut(
-    tmp_path_factory: pytest.TempPathFactory, frames: int, channels: int, size: int, format: str
+    tmp_path_factory: pytest.TempPathFactory, length: int, channels: int, size: int, format: str
 ):
     paths = paths_in(tmp_path_factory.mktemp("stems"))
-    stems = torch.stack([noise(frames, channels), noise(frames, channels, seed=1)])
+    stems = torch.stack([noise(length, channels), noise(length, channels, seed=1)])
     with StemWriter(paths, RATE, channels, format=format, bits="24") as writer:
         for block in stems.split(size, dim=-1):
             writer.write(block)
@@ -219,15 +219,15 @@ def test_a_wav_above_the_limit_becomes_rf64(tmp_path: Path, monkeypatch: pytest.
     paths = paths_in(tmp_path)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"bits": "32f"}, "RF64"),
-        ({"bits": "32f", "frames": 1000}, "RF64"),
+        ({"bits": "32f", "length": 1000}, "RF64"),
         ({"bits": "16"}, "WAV"),
-        ({"bits": "32f", "frames": 2000, "clip": "clamp"}, "RF64"),
+        ({"bits": "32f", "length": 2000, "clip": "clamp"}, "RF64"),
     ]
     for options, container in cases:
         write(paths, stems, **options)
         assert soundfile.info(paths["bass"]).format == container
         assert (read(paths) - stems).abs().max() <= 2**-16
-    assert "4 GiB" in refused(OutputError, paths, stems, bits="32f", frames=10)
+    assert "4 GiB" in refused(OutputError, paths, stems, bits="32f", length=10)
 
 
 def test_memory_does_not_grow_with_the_track(tmp_path: Path):
@@ -248,7 +248,7 @@ def test_memory_does_not_grow_with_the_track(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"bits": "32f", "frames": 9}, {"format": "mp3"}, {"format": "ogg", "clip": "none"}]
+    "options", [{}, {"bits": "32f", "length": 9}, {"format": "mp3"}, {"format": "ogg", "clip": "none"}]
 )
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
 def test_an_exception_leaves_nothing(tmp_path: Path, options: dict[str, Any], kind: type[BaseException]):
@@ -311,7 +311,7 @@ def test_old_files_stay_until_new_ones_are_whole(tmp_path: Path):
     assert (read(paths) == 0.5).all()
 
 
-@pytest.mark.parametrize("options", [{}, {"bits": "32f", "frames": 9}])
+@pytest.mark.parametrize("options", [{}, {"bits": "32f", "length": 9}])
 def test_two_writers_of_the_same_files_do_not_meet(tmp_path: Path, options: dict[str, Any]):
     paths = paths_in(tmp_path)
     with StemWriter(paths, RATE, 2, **options) as first:
@@ -384,7 +384,7 @@ def test_a_full_disk_is_an_error_in_every_format(tmp_path: Path):
     script = """
 for options in [
     dict(), dict(format="flac"), dict(format="mp3"),
-    dict(clip="none", frames=2 * 44100), dict(bits="32f", frames=2 * 44100),
+    dict(clip="none", length=2 * 44100), dict(bits="32f", length=2 * 44100),
     dict(format="flac", clip="none"), dict(format="mp3", clip="none"), dict(format="ogg", clip="clamp"),
 ]:
     assert write(30_000, options) is None
@@ -396,7 +396,7 @@ def test_a_disk_that_fills_with_the_last_bytes_is_an_error(tmp_path: Path):
     # libsndfile does not tell.
     script = """
 for format in ["wav", "flac", "mp3", "ogg"]:
-    options = dict(format=format, clip="none", frames=2 * 44100)
+    options = dict(format=format, clip="none", length=2 * 44100)
     size = write(2**30, options)
     for missing in [1, 500, 3000]:
         assert write(size - missing, options) is None, (format, missing)
@@ -411,7 +411,7 @@ def test_a_file_that_lost_frames_is_an_error(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(sinks, "_check_room", lose)
     message = refused(OutputError, paths_in(tmp_path), noise(2 * RATE)[None].repeat(2, 1, 1), format=format)
-    assert "of its 88200 frames arrived; free some space" in message
+    assert "of its 88200 samples arrived; free some space" in message
     assert names(tmp_path) == []
 
 

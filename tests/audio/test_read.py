@@ -124,17 +124,17 @@ def test_the_noise_that_an_aac_decoder_draws_is_all_that_differs(tmp_path: Path)
 
 
 @settings(deadline=None)
-@given(frames=st.integers(0, 300), start=st.integers(0, 400), count=st.integers(0, 400))
-def test_a_part_of_samples_in_memory(frames: int, start: int, count: int):
-    samples = noise(frames, 2)
+@given(length=st.integers(0, 300), start=st.integers(0, 400), count=st.integers(0, 400))
+def test_a_part_of_samples_in_memory(length: int, start: int, count: int):
+    samples = noise(length, 2)
     assert torch.equal(from_samples(samples, RATE).read(start, count), samples[:, start : start + count])
 
 
 def test_a_part_before_the_beginning_is_refused():
     source = from_samples(noise(10), RATE)
-    for start, frames in [(-1, 5), (5, -1)]:
-        with pytest.raises(ValueError, match=f"{frames} frames from frame {start}"):
-            source.read(start, frames)
+    for start, length in [(-1, 5), (5, -1)]:
+        with pytest.raises(ValueError, match=f"{length} samples from sample {start}"):
+            source.read(start, length)
 
 
 @pytest.mark.parametrize("name", ["song.flac", "song.mp3"])

@@ -27,16 +27,16 @@ PAIRS += [(5, 3), (3, 5), (192000, 44100), (8000, 44100)]
 @settings(deadline=None, max_examples=60)
 @given(
     rates=st.sampled_from(PAIRS),
-    frames=st.integers(1, 4000),
+    length=st.integers(1, 4000),
     size=st.sampled_from([1, 7, 500, 5000]),
     group=st.sampled_from([1, 900, 65536]),
 )
-def test_any_cut_equals_julius_on_the_whole(rates: tuple[int, int], frames: int, size: int, group: int):
-    track = noise(frames)
+def test_any_cut_equals_julius_on_the_whole(rates: tuple[int, int], length: int, size: int, group: int):
+    track = noise(length)
     expected = resample_frac(track, *rates)
     with pytest.MonkeyPatch.context() as patch:
         # Short tracks would otherwise be one group, and show nothing of its seams.
-        patch.setattr(MODULE, "BLOCK_FRAMES", group)
+        patch.setattr(MODULE, "BLOCK_LENGTH", group)
         blocks = list(resample(track.split(size, dim=-1), *rates))
     assert all(block.shape[-1] >= 1 for block in blocks)
     got = torch.cat(blocks, -1) if blocks else torch.zeros(2, 0)

@@ -8,32 +8,32 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hdemucs.audio import from_samples
-from hdemucs.audio.blocks import BLOCK_FRAMES, regroup
+from hdemucs.audio.blocks import BLOCK_LENGTH, regroup
 from hdemucs.errors import AudioError
 from tests.audio.signals import gather, noise
 
 
-@given(cuts=st.lists(st.integers(0, 40), max_size=20), frames=st.integers(1, 50))
-def test_regroup_keeps_every_frame_in_order(cuts: list[int], frames: int):
+@given(cuts=st.lists(st.integers(0, 40), max_size=20), length=st.integers(1, 50))
+def test_regroup_keeps_every_frame_in_order(cuts: list[int], length: int):
     track = torch.arange(sum(cuts), dtype=torch.float32).repeat(2, 1)
-    blocks = list(regroup(track.split(cuts, dim=-1), frames))
+    blocks = list(regroup(track.split(cuts, dim=-1), length))
     assert [block.shape[-1] for block in blocks] == [
-        min(frames, sum(cuts) - start) for start in range(0, sum(cuts), frames)
+        min(length, sum(cuts) - start) for start in range(0, sum(cuts), length)
     ]
     if blocks:
         assert torch.equal(torch.cat(blocks, -1), track)
 
 
 def test_regroup_refuses_empty_blocks():
-    with pytest.raises(ValueError, match="at least 1 frame"):
+    with pytest.raises(ValueError, match="at least 1 sample"):
         regroup([], 0)
 
 
-@given(frames=st.integers(1, 300), channels=st.integers(1, 32), size=st.integers(1, 400))
-def test_samples_come_back_twice(frames: int, channels: int, size: int):
-    samples = noise(frames, channels)
+@given(length=st.integers(1, 300), channels=st.integers(1, 32), size=st.integers(1, 400))
+def test_samples_come_back_twice(length: int, channels: int, size: int):
+    samples = noise(length, channels)
     source = from_samples(samples, 44100)
-    assert (source.channels, source.frames, source.streams, source.tags) == (channels, frames, 1, {})
+    assert (source.channels, source.length, source.streams, source.tags) == (channels, length, 1, {})
     for _ in range(2):
         blocks = list(source.blocks(size))
         assert all(1 <= block.shape[-1] <= size for block in blocks)
@@ -78,7 +78,7 @@ def test_an_empty_array_has_no_blocks():
     ("samples", "rate", "message"),
     [
         (np.zeros((44100, 2)), 44100, "mine.*44100 channels.*transpose"),
-        (np.zeros((2, 3, 4)), 44100, r"mine.*\[channels, frames\].*\[2, 3, 4\]"),
+        (np.zeros((2, 3, 4)), 44100, r"mine.*\[channels, samples\].*\[2, 3, 4\]"),
         (np.zeros(()), 44100, r"mine.*shape"),
         (np.zeros((0, 10)), 44100, r"mine.*shape"),
         (np.zeros((2, 10), np.int64), 44100, "mine.*int64.*float32"),
@@ -95,4 +95,4 @@ def test_what_cannot_be_audio_is_refused(samples: np.ndarray, rate: int, message
 
 
 def test_many_channels_are_fine_if_there_are_more_frames():
-    assert from_samples(np.zeros((64, BLOCK_FRAMES)), 44100).channels == 64
+    assert from_samples(np.zeros((64, BLOCK_LENGTH)), 44100).channels == 64

@@ -16,14 +16,14 @@ def sixteen_bits(signals: Tensor) -> Tensor:
     return (signals * 32768).round() / 32768
 
 
-def music(sources: int, channels: int, frames: int, rate: int) -> Tensor:
+def music(sources: int, channels: int, length: int, rate: int) -> Tensor:
     """Decaying harmonic notes on the beat, panned, with nothing near the upper end of the spectrum."""
     generator = torch.Generator().manual_seed(sources)
-    time = torch.arange(frames, dtype=torch.float64) / rate
-    tracks = torch.zeros(sources, channels, frames, dtype=torch.float64)
+    time = torch.arange(length, dtype=torch.float64) / rate
+    tracks = torch.zeros(sources, channels, length, dtype=torch.float64)
     for source in range(sources):
         pan = 0.2 + 0.8 * torch.rand(channels, 1, generator=generator)
-        for start in torch.arange(0, frames / rate, 0.2).tolist():
+        for start in torch.arange(0, length / rate, 0.2).tolist():
             pitch = 60 * (source + 1) * 2 ** (torch.randint(12, (), generator=generator).item() / 12)
             since = (time - start - 0.03 * source).clamp(min=0)
             envelope = torch.exp(-6 * since) * (1 - torch.exp(-200 * since))

@@ -72,12 +72,12 @@ def test_loudness_gates_silence():
 
 @given(st.integers(1, 3000), st.floats(-20, 0), st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
-def test_limited_peaks_stay_below_the_ceiling(frames, ceiling, seed):
-    audio = np.random.default_rng(seed).normal(0, 0.7, (2, frames)).astype(np.float32)
+def test_limited_peaks_stay_below_the_ceiling(length, ceiling, seed):
+    audio = np.random.default_rng(seed).normal(0, 0.7, (2, length)).astype(np.float32)
     limited = audio * limiter_gain(audio, ceiling)
     assert np.abs(limited).max() <= 10 ** (ceiling / 20) * (1 + 1e-5)
     quiet = audio * np.float32(0.1 * 10 ** (ceiling / 20) / np.abs(audio).max())
-    np.testing.assert_array_equal(limiter_gain(quiet, ceiling), np.ones(frames, np.float32))
+    np.testing.assert_array_equal(limiter_gain(quiet, ceiling), np.ones(length, np.float32))
 
 
 def test_compression_narrows_the_range_and_keeps_silence():

@@ -316,4 +316,3 @@ def test_copyleft_speech_is_held_out():
 def test_names_of_voices_are_unique():
     names = [voice.name for voice in find_voices()]
     assert len(names) == len(set(names))
-    assert Path(voice_units.cache_dir()).name == "voices"

@@ -25,14 +25,14 @@ RATE = 8000
 SOURCES = ["drums", "vocals"]
 
 
-def write_song(folder: Path, frames: int, rate: int = RATE, names=SOURCES, channels: int = 2) -> TrainingSong:
+def write_song(folder: Path, length: int, rate: int = RATE, names=SOURCES, channels: int = 2) -> TrainingSong:
     """Stems of noise in float, so that reading loses nothing."""
     folder.mkdir()
     for seed, name in enumerate(names):
-        samples = noise(frames, channels, seed=seed + frames)
+        samples = noise(length, channels, seed=seed + length)
         soundfile.write(folder / f"{name}.wav", samples.T.numpy(), rate, subtype="FLOAT")
     song = Song(folder.name, {name: (folder / f"{name}.wav", 0) for name in names})
-    return TrainingSong(folder.name, song, rate, frames)
+    return TrainingSong(folder.name, song, rate, length)
 
 
 def excerpts(songs: list[TrainingSong], seconds: float = 0.5, stride: float = 0.25, **options) -> Excerpts:
@@ -76,23 +76,23 @@ def test_excerpts_start_every_stride_and_the_last_ends_with_the_song(songs: list
 
 
 @settings(deadline=None)
-@given(frames=st.integers(1, 50_000), seconds=st.floats(0.1, 3), stride=st.floats(0.1, 3))
-def test_excerpts_cover_the_song(frames: int, seconds: float, stride: float):
-    song = TrainingSong("A", Song("A", {}), RATE, frames)
+@given(length=st.integers(1, 50_000), seconds=st.floats(0.1, 3), stride=st.floats(0.1, 3))
+def test_excerpts_cover_the_song(length: int, seconds: float, stride: float):
+    song = TrainingSong("A", Song("A", {}), RATE, length)
     data = excerpts([song], seconds, stride)
     starts = [data.place(index)[1] for index in range(len(data))]
     assert starts[0] == 0
-    assert starts[-1] + data.frames == max(frames, data.frames)
+    assert starts[-1] + data.length == max(length, data.length)
     steps = np.diff(starts)
     assert (steps > 0).all()
     assert (steps <= round(stride * RATE)).all()
 
 
 @settings(deadline=None)
-@given(rate=st.sampled_from([RATE, 11025, 16000, 44100]), frames=st.integers(1, 100_000))
-def test_the_length_at_another_rate_is_that_of_the_resampled_song(rate: int, frames: int):
-    song = TrainingSong("A", Song("A", {}), rate, frames)
-    assert song.length(RATE) == frames * RATE // rate
+@given(rate=st.sampled_from([RATE, 11025, 16000, 44100]), length=st.integers(1, 100_000))
+def test_the_length_at_another_rate_is_that_of_the_resampled_song(rate: int, length: int):
+    song = TrainingSong("A", Song("A", {}), rate, length)
+    assert song.length_at(RATE) == length * RATE // rate
 
 
 @pytest.mark.parametrize("rate", [11025, 16000, 44100])
@@ -103,7 +103,7 @@ def test_a_resampled_excerpt_is_that_of_the_resampled_song(tmp_path: Path, rate:
     for index in range(len(data)):
         _, start = data.place(index)
         stems, _ = data[0, index]
-        expected = whole[:, start : start + data.frames].expand(2, -1)
+        expected = whole[:, start : start + data.length].expand(2, -1)
         torch.testing.assert_close(stems[0], expected, atol=1e-6, rtol=0)
 
 
@@ -121,7 +121,7 @@ def test_the_rest_and_what_is_known(tmp_path: Path):
 
 def test_a_silent_stem_is_known(tmp_path: Path):
     song = write_song(tmp_path / "A", RATE, names=["drums"])
-    quiet = TrainingSong(song.name, song.song, RATE, song.frames, frozenset({"vocals"}))
+    quiet = TrainingSong(song.name, song.song, RATE, song.length, frozenset({"vocals"}))
     stems, known = excerpts([quiet])[0, 0]
     assert known.tolist() == [True, True]
     assert not stems[1:].any()
@@ -133,12 +133,12 @@ class Slower:
 
     gain: float
 
-    def source_frames(self, frames: int) -> int:
-        return 2 * frames
+    def source_length(self, length: int) -> int:
+        return 2 * length
 
-    def apply(self, stems: Tensor, frames: int, sample_rate: int, voices: list[int]) -> Tensor:
+    def apply(self, stems: Tensor, length: int, sample_rate: int, voices: list[int]) -> Tensor:
         assert (sample_rate, list(voices)) == (RATE, [1])
-        assert stems.shape[-1] == 2 * frames
+        assert stems.shape[-1] == 2 * length
         return self.gain * stems[..., ::2]
 
 
@@ -157,7 +157,7 @@ def test_changed_excerpts_are_made_of_longer_ones(songs: list[TrainingSong]):
         if torch.equal(stems, plain[0, index][0]):
             continue
         drums = torch.nn.functional.pad(read(songs[song], "drums"), (0, 8000))
-        start = max(0, min(start, songs[song].frames - 8000))
+        start = max(0, min(start, songs[song].length - 8000))
         expected = drums[:, start : start + 8000 : 2]
         gains.append(float(stems[0].norm() / expected.norm()))
         torch.testing.assert_close(stems[0], gains[-1] * expected)

@@ -64,7 +64,7 @@ def test_songs_of_this_epoch_and_the_next_are_there_and_no_others(
             assert songs.ready(epoch, interrupt)
             for song in songs.of(epoch):
                 stems = song.stems(["drums", "bass", "other", "vocals"], 44100, 2)
-                assert stems.shape == (5, 2, 44100) == (5, 2, song.length(44100))
+                assert stems.shape == (5, 2, 44100) == (5, 2, song.length_at(44100))
                 assert (stems[:4].abs().amax((1, 2)) > 0.05).all()
             assert {path.name for path in (tmp_path / "songs").iterdir()} <= {
                 f"epoch {epoch + 1}, 1 s",

@@ -19,8 +19,8 @@ RATE = 22050
 CHANGES = [Change(1.12, 2), Change(0.88, -2), Change(1.0, 1), Change(0.95, 0), Change(1.12, -2)]
 
 
-def sine(frequency: float, frames: int, level: float = 0.3) -> Tensor:
-    phase = 2 * torch.pi * frequency * torch.arange(frames, dtype=torch.float64) / RATE
+def sine(frequency: float, length: int, level: float = 0.3) -> Tensor:
+    phase = 2 * torch.pi * frequency * torch.arange(length, dtype=torch.float64) / RATE
     return (level * torch.sin(phase)).float().expand(1, 1, -1)
 
 
@@ -37,10 +37,10 @@ def peak(signal: Tensor) -> float:
     return (best + (left - right) / (left - 2 * middle + right) / 2) * RATE / len(signal)
 
 
-def clicks(times: list[float], frames: int) -> Tensor:
+def clicks(times: list[float], length: int) -> Tensor:
     """Short bursts of noise `[1, 1, frames]`, each beginning at a time in frames."""
     burst = noise(200, channels=1, level=0.9)[0] * torch.exp(-torch.arange(200) / 30)
-    signal = torch.zeros(frames)
+    signal = torch.zeros(length)
     for time in times:
         signal[round(time) : round(time) + 200] += burst
     return signal.expand(1, 1, -1)
@@ -55,9 +55,9 @@ def centre(signal: Tensor) -> float:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("frequency", [55.0, 440.0, 3000.0])
 def test_a_tone_moves_by_exactly_the_pitch(change, frequency):
-    frames = 2 * RATE
-    stems = sine(frequency, change.source_frames(frames))
-    changed = change.apply(stems, frames, RATE)
+    length = 2 * RATE
+    stems = sine(frequency, change.source_length(length))
+    changed = change.apply(stems, length, RATE)
     cents = 1200 * np.log2(peak(changed[0, 0]) / frequency)
     assert cents == pytest.approx(100 * change.pitch, abs=1)
     assert decibels(changed, stems) == pytest.approx(0, abs=0.15)
@@ -65,10 +65,10 @@ def test_a_tone_moves_by_exactly_the_pitch(change, frequency):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_clicks_move_by_exactly_the_tempo(change):
-    frames = 2 * RATE
+    length = 2 * RATE
     wanted = [0.1 * RATE, 0.8 * RATE, 1.8 * RATE]
-    stems = clicks([MARGIN + time * change.tempo for time in wanted], change.source_frames(frames))
-    changed = change.apply(stems, frames, RATE)
+    stems = clicks([MARGIN + time * change.tempo for time in wanted], change.source_length(length))
+    changed = change.apply(stems, length, RATE)
     for time in wanted:
         around = changed[0, 0, round(time) - 1000 : round(time) + 1000]
         before = clicks([1000], 2000)[0, 0]
@@ -78,24 +78,24 @@ def test_clicks_move_by_exactly_the_tempo(change):
 @pytest.mark.parametrize("change", CHANGES)
 def test_stems_stay_aligned_with_one_another(change):
     """A stem of clicks beside one of the same clicks and a tone, and a voice."""
-    frames = RATE
-    stems = clicks([MARGIN + k * RATE / 5 for k in range(5)], change.source_frames(frames))[0]
+    length = RATE
+    stems = clicks([MARGIN + k * RATE / 5 for k in range(5)], change.source_length(length))[0]
     stems = torch.stack([stems, stems + 0.05 * sine(200, stems.shape[-1])[0], stems])
-    first, second, voice = change.apply(stems, frames, RATE, voices=[2])[:, 0]
+    first, second, voice = change.apply(stems, length, RATE, voices=[2])[:, 0]
     for other in (second, voice):
         # Envelopes: the bursts themselves are not the same at different pitch.
-        spectra = [torch.fft.rfft(signal.abs().double(), 2 * frames) for signal in (first, other)]
+        spectra = [torch.fft.rfft(signal.abs().double(), 2 * length) for signal in (first, other)]
         correlation = torch.fft.irfft(spectra[0] * spectra[1].conj())
-        lag = (int(correlation.argmax()) + frames) % (2 * frames) - frames
+        lag = (int(correlation.argmax()) + length) % (2 * length) - length
         assert abs(lag) < 0.0005 * RATE
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_noise_keeps_its_level_to_its_ends(change):
     """Noise below 7 kHz: what is at the upper edge of the band, a change of pitch moves beyond it."""
-    frames = 2 * RATE
-    stems = lowpass.lowpass_filter(noise(change.source_frames(frames), channels=1), 7000 / RATE)[None]
-    changed = change.apply(stems, frames, RATE)
+    length = 2 * RATE
+    stems = lowpass.lowpass_filter(noise(change.source_length(length), channels=1), 7000 / RATE)[None]
+    changed = change.apply(stems, length, RATE)
     stretch = abs(np.log(change.tempo) - np.log(2) * change.pitch / 12)
     assert (-1.1 if stretch > 0.15 else -0.75) <= decibels(changed, stems) <= 0
     for end in (changed[..., :2000], changed[..., -2000:]):
@@ -104,14 +104,14 @@ def test_noise_keeps_its_level_to_its_ends(change):
 
 def test_equal_channels_stay_equal():
     change = Change(1.07, -1)
-    left = noise(change.source_frames(RATE), channels=1)[None]
+    left = noise(change.source_length(RATE), channels=1)[None]
     changed = change.apply(torch.cat([left, -0.5 * left], 1), RATE, RATE)
     torch.testing.assert_close(changed[0, 1], -0.5 * changed[0, 0], rtol=0, atol=1e-5)
 
 
 def test_a_row_does_not_depend_on_the_others():
     change = Change(0.93, 2)
-    stems = torch.stack([noise(change.source_frames(5000), seed=seed) for seed in range(3)])
+    stems = torch.stack([noise(change.source_length(5000), seed=seed) for seed in range(3)])
     together = change.apply(stems, 5000, RATE)
     alone = change.apply(stems[1:2], 5000, RATE)
     assert torch.equal(together[1], alone[0])
@@ -119,7 +119,7 @@ def test_a_row_does_not_depend_on_the_others():
 
 def test_voices_get_half_of_the_pitch():
     change = Change(1.05, 2)
-    stems = sine(440, change.source_frames(RATE)).repeat(2, 1, 1)
+    stems = sine(440, change.source_length(RATE)).repeat(2, 1, 1)
     other, voice = change.apply(stems, RATE, RATE, voices=[1])[:, 0]
     assert 1200 * np.log2(peak(other) / 440) == pytest.approx(200, abs=1)
     assert 1200 * np.log2(peak(voice) / 440) == pytest.approx(100, abs=1)
@@ -127,19 +127,19 @@ def test_voices_get_half_of_the_pitch():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    frames=st.integers(1, 3000),
+    length=st.integers(1, 3000),
     rows=st.integers(1, 3),
     channels=st.integers(1, 2),
     tempo=st.floats(0.85, 1.15),
     pitch=st.integers(-3, 3),
     rate=st.sampled_from([8000, 16000, 44100, 48000]),
 )
-def test_any_length_comes_out_exact_and_silence_stays_silent(frames, rows, channels, tempo, pitch, rate):
+def test_any_length_comes_out_exact_and_silence_stays_silent(length, rows, channels, tempo, pitch, rate):
     change = Change(tempo, pitch)
-    stems = torch.zeros(rows, channels, change.source_frames(frames))
+    stems = torch.zeros(rows, channels, change.source_length(length))
     stems[0] = noise(stems.shape[-1], channels)
-    changed = change.apply(stems, frames, rate)
-    assert changed.shape == (rows, channels, frames)
+    changed = change.apply(stems, length, rate)
+    assert changed.shape == (rows, channels, length)
     assert changed.isfinite().all()
     assert changed[0].any()
     assert not changed[1:].any()
@@ -148,7 +148,7 @@ def test_any_length_comes_out_exact_and_silence_stays_silent(frames, rows, chann
 DIGEST = """
 import hashlib, torch
 from hdemucs.training.data.repitch import Change
-stems = torch.randn(2, 2, Change(1.1, 1).source_frames(9000), generator=torch.Generator().manual_seed(0))
+stems = torch.randn(2, 2, Change(1.1, 1).source_length(9000), generator=torch.Generator().manual_seed(0))
 changed = [Change(1.1, 1).apply(stems, 9000, 44100).numpy().tobytes() for _ in range(2)]
 print(*(hashlib.sha256(one).hexdigest() for one in changed))
 """
@@ -162,7 +162,7 @@ def test_the_same_each_time_and_in_each_process():
 
 
 def test_stems_of_another_length_are_refused():
-    with pytest.raises(ValueError, match="100 frames are made of"):
+    with pytest.raises(ValueError, match="100 samples are made of"):
         Change(1.1, 0).apply(torch.zeros(1, 2, 100), 100, RATE)
 
 

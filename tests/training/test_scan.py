@@ -185,7 +185,7 @@ def test_a_broken_stem_is_unknown(tmp_path: Path):
     report = lines(scanned)
     assert f"{song / 'bass.wav'}: is not audio, or is damaged" in report
     assert f"{song / 'other.wav'}: it has samples that are NaN or infinite near" in report
-    assert f"{song / 'vocals.wav'}: it is 0 frames long; the stem is treated as unknown" in report
+    assert f"{song / 'vocals.wav'}: it has no samples; the stem is treated as unknown" in report
     assert "no song has the stem bass; nothing is learnt about it" in report
 
 
@@ -201,7 +201,7 @@ def test_stems_of_different_lengths_are_cut(tmp_path: Path):
     song = write_song(tmp_path / "A", mixture=False)
     save(song / "bass.wav", noise(RATE - 800))
     scanned = scan([tmp_path])
-    assert scanned.train[0].frames == RATE - 800
+    assert scanned.train[0].length == RATE - 800
     assert lines(scanned) == (
         f"  {song}: its files differ in length (bass 0.900 s, the longest 1.000 s); "
         "all are cut to the shortest"
@@ -212,7 +212,7 @@ def test_other_sample_rates_are_noted(tmp_path: Path):
     song = write_song(tmp_path / "A", stems("drums", "bass", "other"), mixture=False)
     save(song / "vocals.wav", noise(22051), 22050)
     scanned = scan([tmp_path])
-    assert (scanned.train[0].sample_rate, scanned.train[0].frames) == (RATE, RATE)
+    assert (scanned.train[0].sample_rate, scanned.train[0].length) == (RATE, RATE)
     assert "it is at 8000 and 22050 Hz, not 8000 Hz; it is resampled on the fly" in lines(scanned)
     (song / "vocals.wav").unlink()
     assert lines(scan([tmp_path], sample_rate=RATE)) == ""
@@ -385,4 +385,4 @@ def test_the_frames_that_come_out_count_not_the_header(tmp_path: Path):
     song = write_song(tmp_path / "A", stems("drums"), mixture=False)
     data = bytearray((song / "drums.wav").read_bytes())
     (song / "drums.wav").write_bytes(data[: len(data) // 2])
-    assert np.isclose(scan([tmp_path]).train[0].frames, RATE // 2, atol=50)
+    assert np.isclose(scan([tmp_path]).train[0].length, RATE // 2, atol=50)

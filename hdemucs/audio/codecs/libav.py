@@ -14,9 +14,9 @@ from av.error import FFmpegError
 from torch import Tensor
 
 from hdemucs.audio.blocks import drop
-from hdemucs.audio.faults import WHOLE_COPY, damaged, no_stream, one_line
+from hdemucs.audio.faults import WHOLE_COPY, damaged, no_stream
 from hdemucs.audio.source import AudioSource, known_tags, to_float
-from hdemucs.errors import AudioError
+from hdemucs.errors import AudioError, one_line
 
 # Frames to decode ahead of the wanted ones. AAC and MP3 frames overlap with the one before; those of MP3 also
 # borrow up to 511 bytes from those before (255 below 32 kHz), which is 85 frames of 576 at 8 kbit/s.
@@ -102,7 +102,7 @@ def open_file(path: Path, stream: int) -> AudioSource:
             name=str(path),
             sample_rate=first.sample_rate,
             channels=_planar(first).shape[0],
-            frames=round(seconds * first.sample_rate) or None,
+            length=round(seconds * first.sample_rate) or None,
             streams=count,
             tags=tags,
             path=path.absolute(),

@@ -10,9 +10,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from hdemucs.audio.blocks import BLOCK_FRAMES, drop
-from hdemucs.audio.faults import damaged, one_line
+from hdemucs.audio.blocks import BLOCK_LENGTH, drop
+from hdemucs.audio.faults import damaged
 from hdemucs.audio.source import AudioSource, known_tags
+from hdemucs.errors import one_line
 
 # What these files start with. MPEG audio is not here: libsndfile 1.2 cuts MP3s of variable bitrate without a
 # Xing header where its estimate of their length says (half-way, in one try), and prints notes of its decoder
@@ -30,7 +31,7 @@ _LONGEST_VORBIS_PAGE = 255 * 4096
 @dataclass(frozen=True, kw_only=True)
 class _SndfileSource(AudioSource):
     path: Path
-    frames: int
+    length: int
     subtype: str
 
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
@@ -40,9 +41,9 @@ class _SndfileSource(AudioSource):
     def _landing(self, start: int) -> int:
         """The last frame up to `start` from which reading is exact."""
         if self.subtype.startswith(_SEEKABLE):
-            return min(start, self.frames)
+            return min(start, self.length)
         if self.subtype == "VORBIS":
-            return max(0, min(start, self.frames - _LONGEST_VORBIS_PAGE))
+            return max(0, min(start, self.length - _LONGEST_VORBIS_PAGE))
         return 0
 
     def _blocks_from(self, place: int) -> Iterator[Tensor]:
@@ -51,14 +52,14 @@ class _SndfileSource(AudioSource):
             with soundfile.SoundFile(os.fsencode(self.path)) as file:
                 if place:
                     file.seek(place)
-                while len(samples := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                while len(samples := file.read(BLOCK_LENGTH, dtype="float32", always_2d=True)):
                     done += len(samples)
                     yield torch.from_numpy(np.ascontiguousarray(samples.T))
         except soundfile.SoundFileError as error:
             raise damaged(self.name, done / self.sample_rate, one_line(error)) from None
         # These formats count their frames exactly, and libsndfile says nothing of a hole in an Ogg file.
-        if done < self.frames:
-            missing = f"{(self.frames - done) / self.sample_rate:.1f} s are missing"
+        if done < self.length:
+            missing = f"{(self.length - done) / self.sample_rate:.1f} s are missing"
             raise damaged(self.name, done / self.sample_rate, missing)
 
 
@@ -80,7 +81,7 @@ def open_file(path: Path) -> AudioSource | None:
                 name=str(path),
                 sample_rate=file.samplerate,
                 channels=file.channels,
-                frames=file.frames,
+                length=file.frames,
                 tags=known_tags({"track": tags.pop("tracknumber", ""), **tags}),
                 path=path.absolute(),
                 subtype=file.subtype,

@@ -7,11 +7,9 @@ points that are even on the mel scale, so that moving formants is reading them a
 
 import hashlib
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -20,7 +18,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks, resample_poly
 
 from hdemucs.errors import TrainingError
-from hdemucs.files import write_whole
+from hdemucs.files import cache_folder, write_whole
 from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.voice.recipes import Clip, Recipe, Recordings
 
@@ -111,7 +109,7 @@ def load_units(name: str, recipe: Recipe) -> Units:
     """
     depends = recipe.fingerprint() if isinstance(recipe, Recordings) else repr(recipe)
     digest = hashlib.sha256(f"{VERSION} {depends}".encode()).hexdigest()[:16]
-    cached = cache_dir() / f"{name}-{digest}.npz"
+    cached = cache_folder("voices") / f"{name}-{digest}.npz"
     if not cached.exists():
         cached.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(cached.with_suffix(".lock")):
@@ -119,11 +117,6 @@ def load_units(name: str, recipe: Recipe) -> Units:
                 write_whole(cached, _packed(analyse(recipe.clips(), name)))
     with np.load(cached) as arrays:
         return Units(**{field: arrays[field] for field in arrays.files})
-
-
-def cache_dir() -> Path:
-    """Where analysed voices are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "hdemucs" / "voices"
 
 
 def analyse(clips: Iterator[Clip], name: str) -> Units:

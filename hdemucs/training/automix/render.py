@@ -206,7 +206,7 @@ def _make(task: tuple[Recipe, Sequence[Song], Path]) -> Path:
     rate = songs[next(iter(recipe.parts.values())).song].sample_rate
     stems = render(recipe, songs, rate)
     folder = out / "train" / recipe.name
-    with StemWriter(_stems(folder, [*recipe.parts]), rate, CHANNELS, frames=stems.shape[-1]) as writer:
+    with StemWriter(_stems(folder, [*recipe.parts]), rate, CHANNELS, length=stems.shape[-1]) as writer:
         writer.write(stems)
     content = asdict(recipe)
     for part in content["parts"].values():
@@ -223,21 +223,21 @@ def render(recipe: Recipe, songs: Sequence[Song], sample_rate: int) -> Tensor:
     Raises:
         AudioError: a stem is missing or damaged.
     """
-    frames = round(recipe.seconds * sample_rate)
+    length = round(recipe.seconds * sample_rate)
     stems = torch.stack(
-        [_part(part, songs[part.song], source, frames, sample_rate) for source, part in recipe.parts.items()]
+        [_part(part, songs[part.song], source, length, sample_rate) for source, part in recipe.parts.items()]
     )
     return stems / max(1.0, 1.01 * float(stems.sum(0).abs().max()))
 
 
-def _part(part: Part, song: Song, source: str, frames: int, sample_rate: int) -> Tensor:
+def _part(part: Part, song: Song, source: str, length: int, sample_rate: int) -> Tensor:
     change = Change(part.tempo, part.pitch)
     first = round(part.start * sample_rate) - MARGIN
-    last = first + change.source_frames(frames)
+    last = first + change.source_length(length)
     whole = song.read(source, sample_rate, CHANNELS)
     # Beyond the ends of the song is silence: padding with less than nothing cuts.
     passage = F.pad(whole, (-first, last - whole.shape[-1]))
-    return change.apply(passage[None], frames, sample_rate)[0]
+    return change.apply(passage[None], length, sample_rate)[0]
 
 
 @contextmanager

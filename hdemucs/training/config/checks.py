@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from hdemucs.checkpoint.build import ARCHITECTURES, check_arguments, one_line
-from hdemucs.errors import CheckpointError
+from hdemucs.checkpoint.build import ARCHITECTURES, check_arguments
+from hdemucs.errors import CheckpointError, one_line
 from hdemucs.model import Network
 from hdemucs.suggest import hint
 from hdemucs.training.config.schema import Config, leaves
@@ -167,8 +167,8 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
         yield Problem("model.channels", "is too small: the residual branches have a quarter of it")
     # One window of the STFT; of a waveform network, what one output sample depends on at least.
     needed = int(getattr(model, "n_fft", 0)) or model.valid_length(1)
-    frames = excerpts.segment * excerpts.sample_rate
-    if 0 < frames < needed:
+    length = excerpts.segment * excerpts.sample_rate
+    if 0 < length < needed:
         least = math.ceil(1000 * needed / excerpts.sample_rate) / 1000
         yield Problem("excerpts.segment", f"is too short for this network, which needs {least:g} s")
 

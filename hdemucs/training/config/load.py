@@ -11,8 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 import hdemucs
-from hdemucs.checkpoint.build import one_line
-from hdemucs.errors import TrainingError
+from hdemucs.errors import TrainingError, one_line
 from hdemucs.suggest import hint
 from hdemucs.training.config.checks import problems_of
 from hdemucs.training.config.schema import Config, kind_of, leaves

@@ -54,11 +54,11 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
         self.sources = list(sources)
         self.sample_rate = sample_rate
         self.audio_channels = audio_channels
-        self.frames = round(seconds * sample_rate)
+        self.length = round(seconds * sample_rate)
         self._stride = round(stride * sample_rate)
-        if min(self.frames, self._stride) < 1:
-            raise TrainingError(f"excerpts of {seconds} s every {stride} s have no frames; make both longer")
-        self._lengths = [song.length(sample_rate) for song in self.songs]
+        if min(self.length, self._stride) < 1:
+            raise TrainingError(f"excerpts of {seconds} s every {stride} s have no samples; make both longer")
+        self._lengths = [song.length_at(sample_rate) for song in self.songs]
         self._ends = list(accumulate(self._count(length) for length in self._lengths))
         self._repitch = repitch
         self._voices = [row for row, source in enumerate(self.sources) if is_voice(source)]
@@ -87,10 +87,10 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
             self._repitch.draw(np.random.default_rng((self._seed, epoch, index))) if self._repitch else None
         )
         if change is None:
-            stems = self._read(which, start, self.frames)
+            stems = self._read(which, start, self.length)
         else:
-            stems = self._read(which, start, change.source_frames(self.frames))
-            stems = change.apply(stems, self.frames, self.sample_rate, self._voices)
+            stems = self._read(which, start, change.source_length(self.length))
+            stems = change.apply(stems, self.length, self.sample_rate, self._voices)
         return stems, song.known_sources(self.sources)
 
     def place(self, index: int) -> tuple[int, int]:
@@ -99,18 +99,18 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
             raise IndexError(f"there is no excerpt {index}, only 0 to {len(self) - 1}")
         which = bisect_right(self._ends, index)
         number = index - (self._ends[which - 1] if which else 0)
-        return which, self._inside(which, number * self._stride, self.frames)
+        return which, self._inside(which, number * self._stride, self.length)
 
     def _count(self, length: int) -> int:
-        return 1 + max(0, -(-(length - self.frames) // self._stride))
+        return 1 + max(0, -(-(length - self.length) // self._stride))
 
-    def _inside(self, which: int, start: int, frames: int) -> int:
-        """The start, moved back as far as is needed, and possible, for `frames` to be in the song."""
-        return max(0, min(start, self._lengths[which] - frames))
+    def _inside(self, which: int, start: int, length: int) -> int:
+        """The start, moved back as far as is needed, and possible, for `length` to be in the song."""
+        return max(0, min(start, self._lengths[which] - length))
 
-    def _read(self, which: int, start: int, frames: int) -> Tensor:
-        start = self._inside(which, start, frames)
-        return self.songs[which].stems(self.sources, self.sample_rate, self.audio_channels, start, frames)
+    def _read(self, which: int, start: int, length: int) -> Tensor:
+        start = self._inside(which, start, length)
+        return self.songs[which].stems(self.sources, self.sample_rate, self.audio_channels, start, length)
 
 
 def is_voice(source: str) -> bool:

@@ -60,9 +60,9 @@ class MadeSongs:
 
     def of(self, epoch: int) -> list[TrainingSong]:
         """The songs of an epoch, from 0 on; all epochs' songs are equally long."""
-        frames = round(self._settings.seconds * RATE)
+        length = round(self._settings.seconds * RATE)
         return [
-            TrainingSong(path.name, Song(path.name, _files(path)), RATE, frames)
+            TrainingSong(path.name, Song(path.name, _files(path)), RATE, length)
             for path in self._paths(epoch).values()
         ]
 

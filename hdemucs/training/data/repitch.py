@@ -34,11 +34,11 @@ class Change:
     tempo: float
     pitch: float
 
-    def source_frames(self, frames: int) -> int:
-        """How many frames of the song make `frames` changed ones, a margin on either side included."""
-        return math.ceil(frames * self.tempo) + 2 * MARGIN
+    def source_length(self, length: int) -> int:
+        """How many frames of the song make `length` changed ones, a margin on either side included."""
+        return math.ceil(length * self.tempo) + 2 * MARGIN
 
-    def apply(self, stems: Tensor, frames: int, sample_rate: int, voices: Sequence[int] = ()) -> Tensor:
+    def apply(self, stems: Tensor, length: int, sample_rate: int, voices: Sequence[int] = ()) -> Tensor:
         """Change stems: all by the same tempo and pitch, but for voices, which get half of the pitch.
 
         Frame `t` of the result is what was at `MARGIN + t * tempo`, in all rows alike. The tempo is changed
@@ -52,29 +52,29 @@ class Change:
         another key than the rest matters little where remix puts stems of different songs together anyway.
 
         Args:
-            stems: `[R, C, source_frames(frames)]` float32.
-            frames: of the result.
+            stems: `[R, C, source_length(length)]` float32.
+            length: of the result.
             sample_rate: in Hz.
             voices: rows that are voices.
 
         Returns:
-            `[R, C, frames]`. Silent rows stay exactly silent.
+            `[R, C, length]`. Silent rows stay exactly silent.
 
         Raises:
             TrainingError: python-stretch is not installed.
             ValueError: the stems have another length.
         """
-        if stems.shape[-1] != self.source_frames(frames):
+        if stems.shape[-1] != self.source_length(length):
             raise ValueError(
-                f"{frames} frames are made of {self.source_frames(frames)}, not {stems.shape[-1]}"
+                f"{length} samples are made of {self.source_length(length)}, not {stems.shape[-1]}"
             )
-        changed = stems.new_zeros(*stems.shape[:-1], frames)
+        changed = stems.new_zeros(*stems.shape[:-1], length)
         start = round(MARGIN / self.tempo)
         for index, row in enumerate(stems):
             # Rows one by one: the vocoder ties the phases of channels that it gets together.
             if row.any():
                 pitch = self.pitch * (VOICE_SHARE if index in voices else 1)
-                changed[index] = _change(row, self.tempo, pitch, sample_rate)[:, start : start + frames]
+                changed[index] = _change(row, self.tempo, pitch, sample_rate)[:, start : start + length]
         return changed
 
 

@@ -1,0 +1,70 @@
+"""Worker processes: started fresh, deaf to Ctrl-C, and cleaned up when their parent is done with them."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+from hdemucs.errors import WorkerError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def worker_pool(
+    jobs: int, *, remedy: str = "use fewer jobs", torch_threads: int | None = None
+) -> Iterator[ProcessPoolExecutor]:
+    """Pool of worker processes, which are started afresh rather than forked: torch's threads survive no fork.
+
+    Leaving the block cancels what has not started and waits for what has.
+
+    Args:
+        jobs: Number of processes, at least 1.
+        remedy: End of the error message if a worker is killed.
+        torch_threads: Threads that torch may use in each worker; None leaves torch alone, and unimported.
+
+    Raises:
+        WorkerError: A worker was killed from outside.
+    """
+    pool = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), start_worker, initargs=(torch_threads,)
+    )
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise WorkerError(f"a worker process was killed, probably for lack of memory; {remedy}") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def as_done(
+    function: Callable[[Task], Result], tasks: Iterable[Task], pool: ProcessPoolExecutor | None
+) -> Iterator[tuple[int, Result]]:
+    """Call `function` on every task, in the pool's workers, or one by one in this process without a pool.
+
+    Yields:
+        Index of the task and its result, in order of completion.
+    """
+    if pool is None:
+        yield from ((index, function(task)) for index, task in enumerate(tasks))
+        return
+    futures = {pool.submit(function, task): index for index, task in enumerate(tasks)}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def start_worker(torch_threads: int | None = None) -> None:
+    """Prepare a worker: Ctrl-C reaches it too, but it is its parent that decides what happens then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if torch_threads is not None:
+        import torch
+
+        torch.set_num_threads(torch_threads)
