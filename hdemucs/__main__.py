@@ -1,4 +1,4 @@
-"""The process of the command `hdemucs`, also as `python -m hdemucs`."""
+"""Entry point of the command `hdemucs`, also as `python -m hdemucs`."""
 
 import gc
 import sys
@@ -7,11 +7,11 @@ from hdemucs.cli import main
 
 
 def process() -> None:
-    """Run the command and end the process with its status.
+    """Run the command and end the process with its exit status.
 
-    Garbage collection is made rare: importing torch makes a million objects that stay, and looking through
-    them time and again, once more at the end, takes longer than separating some seconds of music. What holds
-    audio is freed by reference counts.
+    Garbage collection is made rare: importing torch creates a million objects that live as long as the process.
+    Scanning them again and again, and once more at exit, takes longer than separating a few seconds of music. Audio
+    is freed by reference counting all the same.
     """
     gc.set_threshold(100_000, 50, 100)
     status = main()

@@ -1,44 +1,81 @@
-"""Every exception that a user of hdemucs can meet: one line that names the file and the remedy."""
+"""Every exception that a user of hdemucs can meet.
+
+The text of each is one line that names the file or the argument, what is wrong with it, and the remedy. Remedies are
+in the words of Python; where the command has a flag for one, the exception is a class of its own, and the command
+words the remedy itself.
+"""
+
+from pathlib import Path
 
 
 class HDemucsError(Exception):
-    """Base of all errors that hdemucs raises on purpose; `str(error)` is one line, fit to be shown."""
+    """Base of all errors that hdemucs raises on purpose; `str(error)` is one line, fit to be shown to users."""
 
 
 class AudioError(HDemucsError):
-    """A source cannot be read, or holds nothing that can be separated."""
+    """A file cannot be read as audio, or holds nothing that can be separated."""
 
 
 class OutputError(HDemucsError):
-    """Stems cannot be written: the folder, the disk, the format or the file name refuses."""
+    """A file cannot be written: because of its folder, its name, its format, or a full disk."""
+
+
+class StemsExistError(OutputError):
+    """Stems of a track exist, and the caller asked neither to skip the track nor to overwrite them.
+
+    Args:
+        path: The first file that exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} exists; choose existing='skip' or existing='overwrite'"
 
 
 class CheckpointError(HDemucsError):
-    """A model file is damaged, unsafe, or describes a network that this library does not have."""
+    """A model file is damaged or unsafe, or describes a network that this library does not have."""
 
 
 class UnknownModelError(HDemucsError):
-    """A model name is not registered, and no file of that name exists."""
+    """No model is registered under a name, and no file of that name exists."""
 
 
 class DownloadError(HDemucsError):
-    """A model file cannot be fetched: no network, a refusing server, or a wrong checksum."""
+    """A model file cannot be downloaded: no network, a server that refuses, or a wrong checksum."""
 
 
 class OptionError(HDemucsError, ValueError):
-    """An option has a value that cannot be meant: an unknown stem, an overlap of 2, a bad template."""
+    """An argument has a value that makes no sense: an unknown stem, an overlap of 2, an invalid template."""
 
 
 class EvaluationError(HDemucsError):
-    """A folder of scores has none, or files that are no scores, or nothing that could be compared."""
+    """A folder holds no scores, or its files are not scores, or two runs have nothing in common to compare."""
 
 
 class TrainingError(HDemucsError):
-    """Songs, a configuration or a run folder that cannot be trained with, or a training that went wrong."""
+    """Songs, a configuration or a run cannot be used for training, or training failed."""
+
+
+class RunExistsError(TrainingError):
+    """A new run was to be started in a folder that already holds one.
+
+    Args:
+        folder: Folder of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return f"{self.folder} already holds a training run; resume it, or choose another folder"
 
 
 class SynthesisError(HDemucsError):
-    """Sounds, voices or packages that synthesising songs needs are missing or damaged."""
+    """Sounds, voices or packages needed to synthesise songs are missing or damaged."""
 
 
 class WorkerError(HDemucsError):
@@ -46,9 +83,9 @@ class WorkerError(HDemucsError):
 
 
 class Cancelled(HDemucsError):
-    """The caller asked, through `Progress.cancel`, to stop a separation."""
+    """The caller stopped a separation, through `cancel` of a progress event."""
 
 
 def one_line(error: BaseException) -> str:
-    """Message of any exception on one line, at most 200 characters; its type where it has no message."""
+    """Message of any exception on one line of at most 200 characters; its type if it has no message."""
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -1,19 +1,26 @@
-"""How the process keeps its memory."""
+"""How the process manages its memory."""
 
 import ctypes
 import functools
+import os
 import sys
+
+SWITCH = "HDEMUCS_KEEP_MEMORY"
+"""Environment variable: 0 leaves the allocator as it is, for programs in which others need the memory too."""
 
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next tensor, and in one heap for all threads; once.
+    """Tell glibc to keep freed memory for the next tensor, in one heap for all threads; called at first inference.
 
-    By default each large tensor is mapped anew and its pages are faulted in one by one, which takes as long
-    as the network itself.
+    By default, glibc maps every large tensor afresh, and the page faults this causes take as long as the network
+    itself. Has no effect on other systems, or if `HDEMUCS_KEEP_MEMORY=0` is in the environment.
     """
+    if sys.platform != "linux" or os.environ.get(SWITCH) == "0":
+        return
     trim_threshold, mmap_threshold, arena_max = -1, -3, -8
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # musl, for one, does not have it.
     if mallopt is not None:
         mallopt(arena_max, 1)
         mallopt(mmap_threshold, 1 << 30)

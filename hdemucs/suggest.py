@@ -1,23 +1,23 @@
-"""Names that somebody typed, and what they may have meant."""
+"""Suggestions for mistyped names: "did you mean ...?"."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` most likely stands for; dotted names are compared by their last part too."""
+    """Candidate most similar to `word`, or None if none is similar; dotted names also match by their last part."""
 
-    def likeness(candidate: str) -> tuple[float, float]:
-        ours, theirs = word.lower(), candidate.lower()
-        whole = difflib.SequenceMatcher(None, ours, theirs).ratio()
-        last = difflib.SequenceMatcher(None, ours.rpartition(".")[2], theirs.rpartition(".")[2]).ratio()
-        return max(whole, last), whole
+    def similarity(candidate: str) -> tuple[float, float]:
+        typed, known = word.lower(), candidate.lower()
+        full = difflib.SequenceMatcher(None, typed, known).ratio()
+        last = difflib.SequenceMatcher(None, typed.rpartition(".")[2], known.rpartition(".")[2]).ratio()
+        return max(full, last), full
 
-    best = max(candidates, key=likeness, default=None)
-    return best if best is not None and likeness(best)[0] >= 0.6 else None
+    best = max(candidates, key=similarity, default=None)
+    return best if best is not None and similarity(best)[0] >= 0.6 else None
 
 
 def hint(word: str, candidates: Iterable[str]) -> str:
-    """`; did you mean ...?` where a candidate is near, else nothing."""
+    """End of an error message, `; did you mean CANDIDATE?`; empty if no candidate is similar to `word`."""
     found = nearest(word, candidates)
     return f"; did you mean {found}?" if found else ""

@@ -1,4 +1,4 @@
-"""Which files a command means, and where the stems of each go."""
+"""Which files are separated, and where the stems of each go."""
 
 import os.path
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _KNOWN = """
     .wave .webm .wma
 """
 SUFFIXES = frozenset(_KNOWN.split())
-"""Files that a walk through a folder takes; a file that is named is taken whatever its suffix."""
+"""Suffixes of the files that are taken from a folder; a file given by name is taken whatever its suffix."""
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 
@@ -22,8 +22,8 @@ class Track:
     """A file to separate.
 
     Attributes:
-        path: the file.
-        name: without suffix; below a folder that was walked, with the folders in between.
+        path: Path of the file.
+        name: Its name without suffix; for a file found in a folder, its path relative to that folder.
     """
 
     path: Path
@@ -31,20 +31,21 @@ class Track:
 
 
 def find_tracks(inputs: Sequence[Path], out: Path) -> list[Track]:
-    """The audio files that `inputs` name, each once; folders are walked, hidden files left out.
+    """Find the audio files that `inputs` name, each once; folders are searched recursively.
 
-    A missing file is kept, so that the others are separated before it is reported.
+    Hidden files in folders are ignored. A missing file is kept, so that the others are separated before it is
+    reported.
 
     Args:
-        inputs: files and folders.
-        out: folder of the stems; a walk through a folder around it leaves it out, as stems are no songs.
+        inputs: Files and folders.
+        out: Folder of the stems; if an input folder contains it, the stems in it are not taken for tracks.
 
     Raises:
-        AudioError: a folder without audio files.
+        AudioError: A folder contains no audio files.
     """
     tracks: list[Track] = []
     for path in inputs:
-        # Unlike Path's, this does not raise on a name that is too long.
+        # Unlike Path.is_dir, this does not raise on a name that is too long.
         if not os.path.isdir(path):  # noqa: PTH112
             tracks.append(Track(path, path.stem))
             continue
@@ -53,7 +54,7 @@ def find_tracks(inputs: Sequence[Path], out: Path) -> list[Track]:
             inside = [file for file in inside if out.resolve() not in file.resolve().parents]
         if not inside:
             raise AudioError(
-                f"{path} has no audio files in it; known suffixes are {' '.join(sorted(SUFFIXES))}"
+                f"{path} contains no audio files; known suffixes are {' '.join(sorted(SUFFIXES))}"
             )
         tracks += [Track(file, file.relative_to(path).with_suffix("").as_posix()) for file in inside]
     return list({(track.path.absolute(), track.name): track for track in tracks}.values())
@@ -67,31 +68,34 @@ def _is_audio(relative: Path, file: Path) -> bool:
 def plan(
     tracks: Sequence[Track], folder: Path, template: str, stems: Sequence[str], ext: str
 ) -> list[dict[str, Path]]:
-    """Files of each track's stems.
+    """Choose the files of each track's stems.
 
     Args:
-        tracks: from `find_tracks`.
-        folder: below which all files are.
-        template: of the path in it, with {track}, {trackext}, {stem} and {ext}.
-        stems: their names.
-        ext: suffix of the format, without dot.
+        tracks: Tracks, from `find_tracks`.
+        folder: Folder that contains all stems.
+        template: Path of a stem below `folder`, with {track}, {trackext}, {stem} and {ext}.
+        stems: Names of the stems.
+        ext: Suffix of the files, without dot.
+
+    Returns:
+        File of each stem, one mapping per track.
 
     Raises:
-        OptionError: a template with other names or that leads out of the folder, or two files in one place.
+        OptionError: The template is invalid or leads out of the folder, or two stems would get the same file.
     """
     plans = [{stem: _fill(template, folder, track, stem, ext) for stem in stems} for track in tracks]
     owners: dict[Path, Track] = {}
     for track, paths in zip(tracks, plans, strict=True):
-        # Two spellings of one place are one place.
-        places = [path.resolve() for path in paths.values()]
-        if len(set(places)) < len(places):
-            raise OptionError(f"--filename {template!r} gives all stems one name; it needs {{stem}}")
-        for place, path in zip(places, paths.values(), strict=True):
-            other = owners.setdefault(place, track)
+        # Two spellings of one path are one file.
+        resolved = [path.resolve() for path in paths.values()]
+        if len(set(resolved)) < len(resolved):
+            raise OptionError(f"template {template!r} gives all stems the same name; it needs {{stem}}")
+        for target, path in zip(resolved, paths.values(), strict=True):
+            other = owners.setdefault(target, track)
             if other is not track:
                 raise OptionError(
-                    f"{other.path} and {track.path} would both be written to {path}; run them with an --out "
-                    "each, or, if their suffixes differ, with --filename '{track}.{trackext}/{stem}.{ext}'"
+                    f"{other.path} and {track.path} would both be written to {path}; separate them into different "
+                    "folders or, if their suffixes differ, use the template '{track}.{trackext}/{stem}.{ext}'"
                 )
     return plans
 
@@ -107,9 +111,9 @@ def _fill(template: str, folder: Path, track: Track, stem: str, ext: str) -> Pat
         path = folder / template.format_map(values)
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise OptionError(
-            f"--filename {template!r} cannot be filled in ({error}); it may have {{track}}, {{trackext}}, "
+            f"template {template!r} cannot be filled in ({error}); it may contain {{track}}, {{trackext}}, "
             "{stem} and {ext}"
         ) from error
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise OptionError(f"--filename {template!r} leads out of {folder}: {path}")
+        raise OptionError(f"template {template!r} leads out of the folder {folder}: {path}")
     return path

@@ -6,28 +6,34 @@ import argparse
 import io
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hdemucs import __version__
-from hdemucs.cli import demo, evaluate, models, separate, train
+from hdemucs.cli import demo, evaluate, make_songs, models, remix, separate, train
 from hdemucs.cli.output import Parser, complain
 from hdemucs.errors import HDemucsError, OptionError
 
-COMMANDS = ("separate", "demo", "evaluate", "train", "models")
+COMMANDS = (separate, demo, evaluate, train, make_songs, remix, models)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 1 if something failed, 2 for wrong options."""
+    """Run the command.
+
+    Returns:
+        Exit status: 0, 1 if something failed, 2 for invalid options, 130 after Ctrl-C.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = build_parser()
-    if argv and argv[0] not in (*COMMANDS, "-h", "--help", "--version"):
-        parser.error(f"no command {argv[0]!r}: to separate a song, run `hdemucs separate {' '.join(argv)}`")
+    parser, commands = build_parser()
+    if argv and argv[0] not in (*commands, "-h", "--help", "--version"):
+        parser.error(
+            f"unknown command {argv[0]!r}: to separate a song, run `hdemucs separate {' '.join(argv)}`"
+        )
     args, unknown = parser.parse_known_args(argv)
-    _take(args, unknown)
+    _take_leftovers(args, unknown)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal cannot show is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
-    _stop_on_signals()
+    _exit_on_signals()
     try:
         status: int = args.run(args)
         if sys.stdout is not None:
@@ -39,38 +45,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return 130
     except OSError as error:
-        # Whoever read our output has read enough, or the disk that it goes to is full.
+        # A closed pipe means that the reader has seen enough; otherwise, the disk behind stdout may be full.
         if not isinstance(error, BrokenPipeError):
             complain(str(error))
         return 1
     return status
 
 
-def _take(args: argparse.Namespace, unknown: Sequence[str]) -> None:
-    """Take what argparse left over: it does not go on with a list of words after an option in its midst."""
-    options = [word for word in unknown if word.startswith("-")]
-    name: str = getattr(args, "words", "")
-    if options or (unknown and not name):
-        args.parser.error(f"no option {[*options, *unknown][0]!r} (a file of that name goes after --)")
-    if unknown:
-        # Parsed by the parser of the command, so that words are checked as the first ones were.
-        vars(args)[name] += vars(args.parser.parse_args(unknown))[name]
-
-
-def _stop_on_signals() -> None:
-    """Let the signals that end a process end it as Ctrl-C does, so that what is being written is removed."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        # Under nohup, a hang-up is ignored, and shall be.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def build_parser() -> tuple[Parser, Collection[str]]:
+    """Parser of the command line, and the names of all commands."""
     parser = Parser(prog="hdemucs", description="Music source separation with Hybrid Demucs.")
     parser.add_argument("--version", action="version", version=f"hdemucs {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (separate, demo, evaluate, train, models):
+    for command in COMMANDS:
         command.add_parser(commands)
-    return parser
+    return parser, commands.choices
+
+
+def _take_leftovers(args: argparse.Namespace, unknown: Sequence[str]) -> None:
+    """Add arguments after an option to the list they belong to: argparse ends a list at the first option."""
+    options = [word for word in unknown if word.startswith("-")]
+    if options:
+        args.parser.error(f"unknown option {options[0]!r} (put a file of that name after --)")
+    name: str = getattr(args, "words", "")
+    if unknown and not name:
+        args.parser.error(f"unexpected argument {unknown[0]!r}")
+    if unknown:
+        # Parsed by the same parser, so that they are checked as the first ones were.
+        vars(args)[name] += vars(args.parser.parse_args(unknown))[name]
+
+
+def _exit_on_signals() -> None:
+    """Let the signals that end a process unwind it as Ctrl-C does, so that unfinished files are removed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # nohup ignores the hang-up signal, and it has to stay ignored.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -1,4 +1,4 @@
-"""`hdemucs demo`: separates the clip that ships with hdemucs and says how well."""
+"""`hdemucs demo`: separates the clip that ships with hdemucs, and scores the result."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hdemucs.cli.output import make_table, note, print_table
-from hdemucs.cli.separate import credit
-from hdemucs.pretrained import DEFAULT_MODEL
+from hdemucs.cli.output import credit, make_table, note, print_table
+from hdemucs.pretrained import DEFAULT_MODEL, model_name
 
 CLIPS = Path(__file__).parent.parent / "demo"
-"""Has one song, as stems that add up to it; what it is made of is in its `song.yaml`."""
+"""Folder of one song, whose stems add up to the clip; its `song.yaml` lists the sounds it is made of."""
 
 
 def add_parser(commands: Any) -> None:
@@ -20,20 +19,23 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
         help="separate a clip that ships with hdemucs",
-        description="Separate a clip of which the true stems are known: OUT/MODEL/demo/STEM.wav, with the "
-        "mixture beside them, and the SDR of each stem.",
+        description="Separate a clip whose true stems are known into OUT/MODEL/demo/STEM.wav, with the mixture "
+        "beside them, and print the SDR of each stem.",
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
-        "-n", "--model", default=DEFAULT_MODEL, help=f"as for `separate` (default: {DEFAULT_MODEL})"
+        "-n",
+        "--model",
+        default=DEFAULT_MODEL,
+        help="a name listed by `hdemucs models`, a model file, or hf://user/repo (default: %(default)s)",
     )
     parser.add_argument(
-        "-o", "--out", type=Path, default=Path("separated"), help="folder (default: separated)"
+        "-o", "--out", type=Path, default=Path("separated"), help="output folder (default: separated)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """`hdemucs demo`."""
+    """Run `hdemucs demo`."""
     import torch
 
     from hdemucs.datasets.songs import songs_in
@@ -48,17 +50,17 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     stems = separator.separate(mixture, rate)
     taken = time.monotonic() - started
-    name = getattr(separator.model, "name", "model")
-    files = Stems({"mixture": mixture, **stems}, rate, {}).save(args.out / name / "demo")
+    model = model_name(separator.model)
+    files = Stems({"mixture": mixture, **stems}, rate, {}).save(args.out / model / "demo")
 
     scores = sdr(true, torch.stack(list(stems.values())))
-    untouched = sdr(true, mixture.expand_as(true))
+    baseline = sdr(true, mixture.expand_as(true))
     rows = make_table("stem", "SDR", "of the mixture itself", "file")
-    for stem, score, before in zip(stems, scores.tolist(), untouched.tolist(), strict=True):
+    for stem, score, before in zip(stems, scores.tolist(), baseline.tolist(), strict=True):
         rows.add_row(stem, f"{score:.1f} dB", f"{before:.1f} dB", str(files[stem]))
-    rows.add_row("mean", f"{scores.mean():.1f} dB", f"{untouched.mean():.1f} dB", "")
+    rows.add_row("mean", f"{scores.mean():.1f} dB", f"{baseline.mean():.1f} dB", "")
     print_table(rows)
     seconds = mixture.shape[-1] / rate
-    note(f"{seconds:.0f} s of music in {taken:.1f} s, and {files['mixture']} beside the stems")
-    note(credit(name))
+    note(f"{seconds:.0f} s of music separated in {taken:.1f} s; the mixture is in {files['mixture']}")
+    note(credit(model))
     return 0

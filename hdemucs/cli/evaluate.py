@@ -1,4 +1,4 @@
-"""`hdemucs evaluate`: scores of a model on a test set, and the comparison of two runs."""
+"""`hdemucs evaluate`: scores a model on a test set, or compares two such runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdemucs.cli.options import add_computation, computation
 from hdemucs.cli.output import complain, note
-from hdemucs.cli.separate import COMPUTATION, add_computation
 from hdemucs.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,40 +24,49 @@ def add_parser(commands: Any) -> None:
         "evaluate",
         help="score a model on MusDB-HQ",
         description="Score a model on MusDB-HQ's test set: SDR, ISR, SIR and SAR (BSS Eval v4) as museval "
-        "computes them, and the SDR of the MDX challenge. A run that was stopped goes on where it was.",
-        epilog="MusDB-HQ is had from https://zenodo.org/records/3338373 (22.7 GB). MusDB18's .stem.mp4 files "
-        "do as well, and any folder of songs, each a folder of drums.wav, bass.wav, ...",
+        "computes them, and the SDR of the MDX challenge. Songs that were scored before are not scored again, so a "
+        "run that was stopped continues where it stopped.",
+        epilog="Download MusDB-HQ from https://zenodo.org/records/3338373 (22.7 GB). MusDB18's .stem.mp4 files "
+        "work too, and so does any folder of songs, each a folder of drums.wav, bass.wav, ...",
     )
     parser.set_defaults(run=run, parser=parser)
-    what = parser.add_argument_group("what is scored, one of")
+    what = parser.add_argument_group("what to score (choose one)")
     what.add_argument(
         "-n",
         "--model",
-        help="as for `separate`; `mixture`: the mixture as estimate; `oracle:irm`: the ideal ratio mask",
+        help="a model, as for `hdemucs separate`; `mixture`: the mixture as estimate of every source; "
+        "`oracle:irm`: the ideal ratio mask",
     )
     what.add_argument(
-        "--estimates", type=Path, metavar="FOLDER", help="made elsewhere: FOLDER/SONG/SOURCE.wav"
+        "--estimates",
+        type=Path,
+        metavar="FOLDER",
+        help="stems separated by something else: FOLDER/SONG/SOURCE.wav",
     )
     what.add_argument(
-        "--compare", type=Path, nargs=2, metavar=("A", "B"), help="folders of two runs, set side by side"
+        "--compare", type=Path, nargs=2, metavar=("A", "B"), help="folders of two runs to compare"
     )
-    parser.add_argument("--musdb", type=Path, metavar="PATH", help="MusDB-HQ, or a folder in its layout")
-    parser.add_argument("-o", "--out", type=Path, help="folder of the run: scores, summary, table")
-    parser.add_argument("--plots", action="store_true", help="draw the scores, too; needs matplotlib")
+    parser.add_argument(
+        "--musdb", type=Path, metavar="FOLDER", help="MusDB-HQ, or a folder with the same layout"
+    )
+    parser.add_argument("-o", "--out", type=Path, help="folder of the run, for scores, summary and table")
+    parser.add_argument("--plots", action="store_true", help="plot the scores as well; needs matplotlib")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.add_argument("-j", "--jobs", type=int, default=1, help="songs scored at once (default: 1)")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=1, metavar="N", help="songs to score at once (default: 1)"
+    )
     add_computation(parser.add_argument_group("computation"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """All songs, whatever happens to one of them; then the report."""
+    """Run `hdemucs evaluate`."""
     if args.compare is not None:
         from hdemucs.evaluation.benchmark.report import compare
 
         print(compare(*args.compare), end="")
         return 0
     if args.musdb is None or args.out is None:
-        raise OptionError("evaluate needs --musdb PATH and --out FOLDER; see `hdemucs evaluate --help`")
+        raise OptionError("evaluate needs --musdb FOLDER and --out FOLDER; see `hdemucs evaluate --help`")
     if (args.model is None) == (args.estimates is None):
         raise OptionError("evaluate needs either --model or --estimates")
     from hdemucs.datasets.songs import find_songs
@@ -69,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if args.estimates is not None:
         method = FolderMethod(args.estimates)
     else:
-        method = find_method(args.model, **{name: getattr(args, name) for name in COMPUTATION})
+        method = find_method(args.model, **computation(args))
     outcomes = _evaluate(method, songs, args.out, args.jobs)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(failed) < len(songs):

@@ -1,4 +1,4 @@
-"""`hdemucs models`: the registry, and downloads ahead of use."""
+"""`hdemucs models`: lists the registered models, and downloads them ahead of use."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from hdemucs.cli.output import make_table, note, plain, print_table
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
     parser = commands.add_parser(
-        "models", help="list models, or download one", description="List the registered models."
+        "models", help="list the models, or download one", description="List the registered models."
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("--json", action="store_true", help="print everything that is known of them as JSON")
+    parser.add_argument("--json", action="store_true", help="print everything known about them as JSON")
     actions = parser.add_subparsers(metavar="[download]")
-    download = actions.add_parser("download", help="fetch models ahead of use")
-    download.add_argument("names", nargs="+", metavar="NAME", help="as `hdemucs models` lists them")
-    download.set_defaults(run=run_download)
+    download = actions.add_parser(
+        "download", help="download models ahead of use", description="Download models ahead of use."
+    )
+    download.add_argument("names", nargs="+", metavar="NAME", help="names listed by `hdemucs models`")
+    download.set_defaults(run=run_download, parser=download, words="names")
 
 
 def run(args: argparse.Namespace) -> int:
-    """`hdemucs models`: the registry."""
+    """Run `hdemucs models`."""
     import dataclasses
 
     from hdemucs.pretrained import cards, is_downloaded
@@ -31,19 +34,18 @@ def run(args: argparse.Namespace) -> int:
         rows = [{**dataclasses.asdict(card), "downloaded": is_downloaded(card)} for card in cards()]
         print(json.dumps(rows, indent=2))
         return 0
-    rows = make_table("model", "SDR", "here", "what it is")
+    rows = make_table("model", "SDR", "here", "description")
     for card in cards():
-        scores = [score.overall for score in card.published if score.data == "MusDB-HQ test set"]
-        sdr = f"{scores[0]:.2f}" if scores and scores[0] is not None else ""
+        sdr = "" if card.musdb_sdr is None else f"{card.musdb_sdr:.2f}"
         here = "ships" if card.shipped else "downloaded" if is_downloaded(card) else "no"
         rows.add_row(card.name, sdr, here, plain(card.summary))
     print_table(rows)
-    note("SDR: published, MusDB-HQ test set, dB; --json says where, and under which licence")
+    note("SDR: as published, on MusDB-HQ's test set, in dB; --json prints sources and licences")
     return 0
 
 
 def run_download(args: argparse.Namespace) -> int:
-    """`hdemucs models download`: files into the cache."""
+    """Run `hdemucs models download`."""
     from hdemucs.pretrained import download, get_card
 
     wanted = [get_card(name) for name in args.names]

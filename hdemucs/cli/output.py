@@ -1,24 +1,41 @@
-"""What all commands share: a parser that complains in one line, tables, notes, the progress bar."""
+"""What all commands share: one-line complaints, notes, tables and the progress bar."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
+
+from hdemucs.errors import OptionError
+from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line, as everything here does."""
+    """Argument parser whose complaints are one line, and which accepts no abbreviated options."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
+        """Print the message and exit with status 2."""
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn the failed import of a package that is in an optional extra into a line that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"the package {error.name} is not installed; install it with: pip install 'hdemucs[{extra}]'"
+        ) from error
+
+
 def make_table(*columns: str) -> Any:
-    """A table without lines between its cells."""
+    """Table without lines between its cells."""
     from rich.table import Table
 
     rows = Table(box=None, header_style="bold", pad_edge=False)
@@ -28,7 +45,7 @@ def make_table(*columns: str) -> Any:
 
 
 def print_table(rows: Any) -> None:
-    """On a terminal in its width; elsewhere, where no line may be cut, in the table's own."""
+    """Print a table, as wide as the terminal; elsewhere as wide as it needs to be, so that no line is cut."""
     from rich.console import Console
 
     console = Console()
@@ -45,18 +62,28 @@ def plain(text: str) -> Any:
 
 
 def complain(message: str) -> None:
-    """What went wrong, in one line."""
+    """Say on stderr what went wrong, in one line."""
     note(f"hdemucs: {' '.join(message.splitlines())}")
 
 
 def note(message: str) -> None:
-    """One line on stderr, where there is one: `print` would turn to stdout."""
+    """Print a line on stderr, if there is one: `print` would fall back to stdout."""
     if sys.stderr is not None:
         print(message, file=sys.stderr)
 
 
+def credit(model: str) -> str:
+    """Note on which model was used, and how to get better stems."""
+    if model == DEFAULT_MODEL:
+        return (
+            f"separated with {model}, the small model that ships with hdemucs; "
+            f"for far better stems (downloaded once): --model {BEST_MODEL}"
+        )
+    return f"separated with the model {model}; `hdemucs models` lists others"
+
+
 def progress_bar() -> Any:
-    """rich's bar with time left, on stderr; it stays silent where nobody looks."""
+    """rich's progress bar with time left, on stderr; silent unless stderr is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column

@@ -1,4 +1,4 @@
-"""`hdemucs train`: training and fine-tuning on a folder of songs."""
+"""`hdemucs train`: trains or fine-tunes a model on a folder of songs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdemucs.cli.output import make_table, note, plain, print_table, progress_bar
-from hdemucs.errors import OptionError, TrainingError
+from hdemucs.cli.output import complain, make_table, needs_extra, note, plain, print_table, progress_bar
+from hdemucs.errors import OptionError, RunExistsError, TrainingError
 
 if TYPE_CHECKING:
-    from hdemucs.training.run import Run
     from hdemucs.training.trainer import Step
 
 
@@ -26,9 +25,9 @@ def add_parser(commands: Any) -> None:
         "       hdemucs train --resume RUN\n"
         "       hdemucs train --keys",
         description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...). The best "
-        "model becomes RUN/best.safetensors, for `hdemucs separate --model`.",
-        epilog="With several GPUs: torchrun --nproc-per-node 4 -m hdemucs train ...; "
-        "fine-tuning: hdemucs train --config finetune data=songs init=hdemucs_mmi",
+        "model is written to RUN/best.safetensors, for `hdemucs separate --model`.",
+        epilog="On several GPUs: torchrun --nproc-per-node 4 -m hdemucs train ... "
+        "To fine-tune: hdemucs train --config finetune data=songs init=hdemucs_mmi",
     )
     parser.set_defaults(run=run, parser=parser, words="settings")
     parser.add_argument(
@@ -39,46 +38,50 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, metavar="RUN", help="folder of the run (default: runs/CONFIG)"
     )
-    parser.add_argument("--check", action="store_true", help="say what would be trained, on what, and leave")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped")
-    parser.add_argument("--keys", action="store_true", help="list what can be set, and leave")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings that replace the config's")
+    parser.add_argument(
+        "--check", action="store_true", help="print what would be trained, and on what, without training"
+    )
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="resume a run that was stopped")
+    parser.add_argument("--keys", action="store_true", help="list all keys of a configuration")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings that override the config")
 
 
+@needs_extra("train")
 def run(args: argparse.Namespace) -> int:
-    """A new run, or the rest of one."""
+    """Run `hdemucs train`."""
     if sum((args.config is not None, args.resume is not None, args.keys)) != 1:
         raise OptionError("train needs one of --config, --resume and --keys; see `hdemucs train --help`")
-    if args.config is None and (args.settings or args.out or args.check):
+    if args.keys and (args.settings or args.out or args.check):
+        raise OptionError("--keys lists all keys; it takes no other options")
+    if args.resume and (args.settings or args.out or args.check):
         raise OptionError(
             f"--resume takes its settings from {args.resume / 'config.yaml'}; change them there"
         )
     try:
         if args.keys:
             _print_keys()
-            return 0
-        if args.check:
+        elif args.check:
             _check(args)
-            return 0
-        finished = _train(args)
+        else:
+            _train(args)
+    except RunExistsError as error:
+        complain(
+            f"{error.folder} already holds a training run; resume it with --resume {error.folder}, "
+            "or choose another folder with --out"
+        )
+        return 1
     except TrainingError as error:
-        # All mistakes of a configuration are told at once, in a line each.
+        # All mistakes in a configuration are reported at once, one per line.
         for line in f"hdemucs: {error}".splitlines():
             note(line)
         return 1
-    except ModuleNotFoundError as error:
-        raise OptionError(
-            f"training needs more packages ({error.name} is not here); pip install 'hdemucs[train]'"
-        ) from error
-    if finished.best.exists():
-        print(finished.best)
     return 0
 
 
 def _print_keys() -> None:
     from hdemucs.training.config.schema import describe
 
-    rows = make_table("key", "type", "default", "what it is")
+    rows = make_table("key", "type", "default", "description")
     for key in describe():
         rows.add_row(*map(plain, (key.name, key.type, str(key.default), key.help)))
     print_table(rows)
@@ -92,22 +95,32 @@ def _check(args: argparse.Namespace) -> None:
         config, model, songs = check(args.config, args.settings, scanning=scanning)
     note(songs.report())
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    note(f"{type(model).__name__} of {parameters / 1e6:.2f} M parameters for {', '.join(model.sources)}")
+    note(f"{type(model).__name__} with {parameters / 1e6:.2f} M parameters for {', '.join(model.sources)}")
     print(dump(config), end="")
 
 
-def _train(args: argparse.Namespace) -> Run:
+def _train(args: argparse.Namespace) -> None:
+    from hdemucs.training.run import Run
     from hdemucs.training.start import resume, train
 
-    with _display() as (progress, scanning):
-        if args.resume is not None:
-            return resume(args.resume, progress=progress, scanning=scanning)
-        return train(args.config, args.settings, args.out, progress=progress, scanning=scanning)
+    run = Run(args.resume or args.out or Path("runs") / Path(args.config).stem)
+    try:
+        with _display() as (progress, scanning):
+            if args.resume is not None:
+                resume(run.folder, progress=progress, scanning=scanning)
+            else:
+                train(args.config, args.settings, run.folder, progress=progress, scanning=scanning)
+    except KeyboardInterrupt:
+        if run.initial.exists():
+            note(f"to resume this run: hdemucs train --resume {run.folder}")
+        raise
+    if run.best.exists():
+        print(run.best)
 
 
 @contextmanager
 def _display() -> Iterator[tuple[Any, Any]]:
-    """Two listeners that draw one bar; what is logged goes above it."""
+    """Yield two progress callbacks, for training and for scanning songs, that share a bar; log lines go above it."""
     with progress_bar() as bar:
         task = bar.add_task("", total=None)
 
@@ -117,9 +130,9 @@ def _display() -> Iterator[tuple[Any, Any]]:
             bar.update(task, description=text, completed=done, total=event.epochs * event.steps)
 
         def scanning(done: int, total: int) -> None:
-            bar.update(task, description="looking through the songs", completed=done, total=total)
+            bar.update(task, description="scanning the songs", completed=done, total=total)
 
-        handler = _Above(bar)
+        handler = _LogAboveBar(bar)
         logger = logging.getLogger("hdemucs.training")
         logger.addHandler(handler)
         try:
@@ -128,15 +141,15 @@ def _display() -> Iterator[tuple[Any, Any]]:
             logger.removeHandler(handler)
 
 
-class _Above(logging.Handler):
-    """Prints what is logged above a bar, or where there is none."""
+class _LogAboveBar(logging.Handler):
+    """Prints log messages above a progress bar, or plainly if the bar is not shown."""
 
     def __init__(self, bar: Any) -> None:
         super().__init__()
         self.bar = bar
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the message alone: a terminal shows when it comes."""
+        """Print the message without a time stamp: on a terminal, it is read as it appears."""
         if self.bar.console.is_terminal:
             self.bar.console.print(plain(record.getMessage()))
         else:

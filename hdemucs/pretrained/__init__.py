@@ -1,8 +1,8 @@
-"""Named models: a registry of data cards, downloads with checksums, and what a user may give as a model."""
+"""Pretrained models: a registry with a card for each, verified downloads, and loading by name or path."""
 
 from hdemucs.pretrained.cache import download, is_downloaded
 from hdemucs.pretrained.registry import BEST_MODEL, DEFAULT_MODEL, Card, ModelFile, Score, cards, get_card
-from hdemucs.pretrained.resolve import load_model
+from hdemucs.pretrained.resolve import load_model, model_name
 
 __all__ = [
     "BEST_MODEL",
@@ -15,4 +15,5 @@ __all__ = [
     "get_card",
     "is_downloaded",
     "load_model",
+    "model_name",
 ]

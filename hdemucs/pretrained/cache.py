@@ -1,4 +1,4 @@
-"""Model files: fetched once into torch.hub's cache folder, verified, and never seen there half-written."""
+"""Model files: downloaded once into torch.hub's cache folder, verified, and never visible there when incomplete."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from hdemucs.errors import CheckpointError, DownloadError
-from hdemucs.files import sha256
+from hdemucs.errors import CheckpointError, DownloadError, one_line
+from hdemucs.files import sha256, user_cache
 from hdemucs.pretrained.registry import Card, ModelFile
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -21,31 +21,43 @@ RANGE_NOT_SATISFIABLE = 416
 
 
 def hub_dir() -> Path:
-    """torch.hub's folder, found without importing torch; what other packages downloaded is there too."""
+    """Folder of torch.hub, found without importing torch; files that other packages downloaded are there too."""
     # Only a program that has imported torch can have called torch.hub.set_dir.
     if hub := sys.modules.get("torch.hub"):
-        return Path(hub.get_dir())
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub"
+        chosen = Path(hub.get_dir())
+        # Where an environment variable is empty, torch would use a folder below the current one.
+        if chosen not in (Path("hub"), Path("torch/hub")):
+            return chosen
+    return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch").expanduser() / "hub"
 
 
 def cache_path(file: ModelFile) -> Path:
-    """Where `file` is, or will be, on this machine."""
+    """Path of a model file on this machine, whether it is there yet or not."""
     return file.shipped or hub_dir() / file.folder / file.name
 
 
 def is_downloaded(card: Card) -> bool:
-    """Whether all files of a model are there, by name and size; `download` verifies the checksums."""
+    """Whether all files of a model exist, by name and size; `download` verifies the checksums as well."""
     return all(_has_size(cache_path(file), file) for file in card.files)
 
 
 def download(card: Card, *, progress: bool = True) -> list[Path]:
-    """The files of a model, in the card's order; those that are not in the cache yet are downloaded.
+    """Download the files of a model that are not in the cache yet.
 
-    A file is used only when its checksum is right, however it came into the cache (one whose card has no
-    checksum is taken as it is). An interrupted download goes on where it stopped the next time. Several
-    processes may call this at once: one downloads, the others wait. `progress` draws a bar on stderr.
-    Raises `DownloadError`, or `CheckpointError` for a damaged file of a model that ships.
+    A file is used only if its checksum is right, whoever put it into the cache; a file whose card has no checksum is
+    used as it is. An interrupted download is resumed by the next call. If several processes call this at once, one
+    of them downloads and the others wait.
+
+    Args:
+        card: Card of the model.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        Paths of all files, in the order of the card.
+
+    Raises:
+        DownloadError: A file cannot be downloaded or written, or its checksum is wrong.
+        CheckpointError: A file that ships with hdemucs is missing or damaged.
     """
     return [_obtain(file, card.name, progress) for file in card.files]
 
@@ -55,11 +67,11 @@ def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
     if file.shipped is not None:
         if not _is_intact(target, file):
             raise CheckpointError(
-                f"{target}, a part of hdemucs, is missing or damaged; install hdemucs again"
+                f"{target}, which ships with hdemucs, is missing or damaged; reinstall hdemucs"
             )
         return target
     try:
-        # The lock comes second, so that a cache that is complete may be read-only.
+        # The lock is taken only if needed, so that a complete cache may be read-only.
         if not _is_intact(target, file):
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_name(f".{target.name}.lock")):
@@ -67,23 +79,23 @@ def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
                     _fetch(file, target, progress)
     except OSError as error:
         raise DownloadError(
-            f"Cannot download {file.url}: {_reason(error, target.parent)}; "
-            f"then run `hdemucs models download {model}`, or put the file at {target} by hand"
+            f"cannot download {file.url}: {_reason(error, target.parent)}; "
+            f"then run `hdemucs models download {model}`, or save the file as {target}"
         ) from error
     return target
 
 
 def _fetch(file: ModelFile, target: Path, progress: bool) -> None:
-    """Download into a hidden partial file, and give it its name once it is whole and right."""
+    """Download into a hidden partial file, which is renamed to `target` once it is complete and verified."""
     partial = target.with_name(f".{target.name}.part")
-    # Pieces can be joined only where a checksum proves that they belong together.
+    # Only a checksum can prove that two parts belong to the same file.
     if file.sha256 is None:
         partial.unlink(missing_ok=True)
     resumed = partial.exists()
     if not (resumed and _is_intact(partial, file)):
         _transfer(file, partial, progress)
     if resumed and not _is_intact(partial, file):
-        # The beginning may come from another version of the file, or a server without ranges.
+        # The first part may be from another version of the file, or the server may have ignored the range.
         partial.unlink()
         _transfer(file, partial, progress)
     if not _is_intact(partial, file):
@@ -91,22 +103,22 @@ def _fetch(file: ModelFile, target: Path, progress: bool) -> None:
         found = f"{partial.stat().st_size} bytes with {sha256(partial)[:16]}"
         partial.unlink()
         raise DownloadError(
-            f"{file.url} has the wrong checksum: {expected} expected, {found} received; "
-            "they were removed, try again"
+            f"{file.url} has the wrong checksum: expected {expected}, received {found}; "
+            "the download was removed, try again"
         )
     partial.replace(target)
 
 
 def _transfer(file: ModelFile, partial: Path, progress: bool) -> None:
-    """Append to `partial` what is missing at its end; what has arrived stays when this fails."""
+    """Append the rest of a file to `partial`; if this fails, what has arrived is kept."""
     from huggingface_hub.file_download import http_get
 
     with partial.open("ab") as output, hub_output(progress):
         try:
             http_get(file.url, output, resume_size=output.tell(), displayed_filename=file.name)
-        # Each major version of huggingface_hub brought another HTTP library, with exceptions of its own.
+        # Each major version of huggingface_hub uses another HTTP library, with its own exceptions.
         except Exception as error:
-            # A partial file as long as the real one, or longer, is for the checksum to judge.
+            # The partial file is as long as the real one, or longer; the checksum decides.
             if _status(error) == RANGE_NOT_SATISFIABLE:
                 return
             if getattr(error, "errno", None) in DISK_FULL:
@@ -116,7 +128,7 @@ def _transfer(file: ModelFile, partial: Path, progress: bool) -> None:
 
 @contextlib.contextmanager
 def hub_output(progress: bool) -> Iterator[None]:
-    """Silence huggingface_hub's warnings (its errors arrive as exceptions), and its bars unless wanted."""
+    """Silence huggingface_hub's warnings (errors are exceptions anyway), and its bars unless `progress` is true."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -146,7 +158,7 @@ def _is_intact(path: Path, file: ModelFile) -> bool:
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status that an exception of huggingface_hub carries; None if no server answered."""
+    """HTTP status in an exception of huggingface_hub; None if no server answered."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
 
@@ -155,17 +167,16 @@ def _network_reason(error: Exception) -> str:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if (status := _status(error)) is not None:
-        return f"the server answers with status {status}; wait until it serves the file again"
+        return f"the server answered with status {status}; try again later"
     if isinstance(error, OfflineModeIsEnabled):
-        return "it is not in the cache, and HF_HUB_OFFLINE is set; unset it"
-    details = " ".join(str(error).split()) or type(error).__name__
-    return f"the connection failed ({details}); check the network"
+        return "it is not in the cache and HF_HUB_OFFLINE is set; unset it"
+    return f"the connection failed ({one_line(error)}); check the network"
 
 
 def _reason(error: OSError, folder: Path) -> str:
-    """What went wrong, and what to do about it before trying again."""
+    """Why a download failed, and what to do before trying again."""
     if isinstance(error, ConnectionError):
         return str(error)
     if error.errno in DISK_FULL:
-        return f"the disk that holds {folder} is full; free some space or set TORCH_HOME to another folder"
-    return f"{folder} cannot be written to ({error.strerror or error}); set TORCH_HOME to another folder"
+        return f"the disk that holds {folder} is full; free some space, or set TORCH_HOME to another folder"
+    return f"{folder} is not writable ({error.strerror or error}); set TORCH_HOME to another folder"

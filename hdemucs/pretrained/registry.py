@@ -1,8 +1,7 @@
-"""The registry: one YAML data card for each named model, read into frozen dataclasses."""
+"""Registry of named models: one YAML file per model in `cards/`, read into frozen dataclasses."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import types
@@ -14,20 +13,23 @@ from typing import Any
 
 import yaml
 
-from hdemucs.errors import HDemucsError, UnknownModelError
+from hdemucs.errors import HDemucsError, UnknownModelError, one_line
+from hdemucs.suggest import hint
 
 DEFAULT_MODEL = "hdemucs_small"
-"""The model that ships: separating needs no network."""
+"""Model that ships with hdemucs, so that separating needs no network."""
 
 BEST_MODEL = "hdemucs_mmi"
-"""The single model of the highest published SDR."""
+"""Model with the highest published SDR, bags left aside."""
 
 HERE = Path(__file__).parent
 CARDS = HERE / "cards"
 SHIPPED = "package:"
-"""Instead of a web address, before the path of a file that is in this package."""
+"""Prefix of a path in this package, in place of a web address."""
+MUSDB_TEST = "MusDB-HQ test set"
+"""Name of the data set in `Score.data` whose scores can be compared between models."""
 
-# Names that users of demucs will try, each with the registered model that comes closest to it.
+# Models of demucs that cannot be loaded: what they are, and the registered model that comes closest.
 UNSUPPORTED = {
     "mdx_q": ("quantised models", "mdx"),
     "mdx_extra_q": ("quantised models", "mdx_extra"),
@@ -39,12 +41,15 @@ UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model: where it is published, how to recognise it, where the cache keeps it.
+    """One file of a model.
 
-    `url` is a web address, or `package:` and a path for a file that ships with hdemucs, beside the cards.
-    `sha256` holds as many leading hex digits of the SHA-256 as are known, 8 at least; None where none is
-    known, and then the file cannot be verified. `size` is in bytes. `folder` is relative to torch.hub's
-    folder; the default is where `torch.hub.load_state_dict_from_url`, and so demucs, puts its files.
+    Attributes:
+        url: Web address, or `package:` and a path for a file that ships with hdemucs.
+        sha256: First hexadecimal digits of the SHA-256, at least 8; None if unknown, and then the file cannot be
+            verified.
+        size: Size in bytes; None if unknown.
+        folder: Folder of the file, relative to torch.hub's. By default that of
+            `torch.hub.load_state_dict_from_url`, which demucs uses too.
     """
 
     url: str
@@ -56,24 +61,28 @@ class ModelFile:
         if not self.url.startswith(("https://", "http://", SHIPPED)):
             raise ValueError(f"{self.url!r} is not a web address")
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{8,64}", self.sha256):
-            raise ValueError(f"sha256 of {self.name} must be 8 to 64 lower-case hex digits, quoted")
+            raise ValueError(f"sha256 of {self.name} must be 8 to 64 lower-case hexadecimal digits in quotes")
 
     @property
     def name(self) -> str:
-        """The file's name, on the server and in the cache."""
+        """Name of the file, on the server and in the cache."""
         return self.url.rsplit("/", 1)[-1]
 
     @property
     def shipped(self) -> Path | None:
-        """Where the file is if it ships with hdemucs."""
+        """Path of a file that ships with hdemucs; None for one to be downloaded."""
         return HERE / self.url.removeprefix(SHIPPED) if self.url.startswith(SHIPPED) else None
 
 
 @dataclass(frozen=True)
 class Score:
-    """A published SDR, in dB: on which data, where it was published, over all sources and for each.
+    """A published SDR.
 
-    `overall` and `sources` are empty where the publication gives only the other.
+    Attributes:
+        data: Data set that it was measured on.
+        where: Publication.
+        overall: Mean over all sources in dB, if published.
+        sources: SDR of each source in dB, if published.
     """
 
     data: str
@@ -84,11 +93,21 @@ class Score:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a registered model.
+    """Everything known about a registered model.
 
-    `weights` has a row for each file and a column for each source; None averages the members of a bag
-    equally. `segment` is in seconds; None leaves the models their own. `published` lists scores from
-    others; it is empty where none could be found.
+    Attributes:
+        name: Name of the model, and of the card's file.
+        summary: One line for `hdemucs models`.
+        sources: Sources that the model separates, in its order.
+        sample_rate: Sample rate in Hz.
+        files: Files of the model; several are the members of a bag.
+        training_data: Songs that it was trained on.
+        licence: Terms under which the weights may be used.
+        paper: Address of the paper.
+        homepage: Address of the project.
+        segment: Segment in seconds; None for that in the files.
+        weights: Weights of a bag, a row per file and a column per source; None weighs all members equally.
+        published: Published scores; empty if none are known.
     """
 
     name: str
@@ -122,25 +141,26 @@ class Card:
 
     @property
     def size(self) -> int | None:
-        """Bytes to download in all; None where the size of a file is not known."""
+        """Size of all files in bytes; None if that of any file is unknown."""
         sizes = [file.size for file in self.files]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
     def shipped(self) -> bool:
-        """Whether the model is part of hdemucs, so that nothing has to be downloaded."""
+        """Whether the model ships with hdemucs, so that nothing has to be downloaded."""
         return all(file.shipped is not None for file in self.files)
 
     @property
-    def verifiable(self) -> bool:
-        """Whether a checksum is known for every file."""
-        return all(file.sha256 is not None for file in self.files)
+    def musdb_sdr(self) -> float | None:
+        """Published SDR on MusDB-HQ's test set in dB, over all sources; None if none is known."""
+        return next((score.overall for score in self.published if score.data == MUSDB_TEST), None)
 
 
 def read_card(path: Path) -> Card:
-    """Read one data card; the name of the file is the name of the model.
+    """Read the card of a model, which has the name of its file.
 
-    Raises `HDemucsError`, naming the card, for unknown or missing keys, wrong types and contradictions.
+    Raises:
+        HDemucsError: The file is not a card: unknown or missing keys, wrong types, or contradictions.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -148,15 +168,14 @@ def read_card(path: Path) -> Card:
             data["name"] = path.stem
         card: Card = _parse(data, Card, "card")
     except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise HDemucsError(f"Model card {path} cannot be used: {reason}") from error
+        raise HDemucsError(f"model card {path} is invalid: {one_line(error)}") from error
     if card.name != path.stem:
-        raise HDemucsError(f"Model card {path} cannot be used: its file name and its name {card.name} differ")
+        raise HDemucsError(f"model card {path} is invalid: its name {card.name} differs from its file name")
     return card
 
 
 def _parse(value: Any, kind: Any, where: str) -> Any:
-    """Check `value`, as YAML gives it, against the type `kind`, and turn lists and mappings into it."""
+    """Check a value read from YAML against the type `kind`, and convert lists and mappings to it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
         return _parse_dataclass(value, kind, where)
@@ -180,7 +199,7 @@ def _parse_dataclass(value: Any, kind: Any, where: str) -> Any:
     if unknown := set(value) - set(known):
         raise ValueError(f"{where} has unknown keys: {', '.join(map(str, unknown))}")
     if missing := [key for key, f in known.items() if f.default is MISSING and key not in value]:
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
+        raise ValueError(f"{where} has no {', '.join(missing)}")
     hints = typing.get_type_hints(kind)
     return kind(**{key: _parse(item, hints[key], f"{where}.{key}") for key, item in value.items()})
 
@@ -192,24 +211,22 @@ def _registry() -> Mapping[str, Card]:
 
 
 def cards() -> list[Card]:
-    """All registered models: those that ship, then the others, by name."""
+    """Cards of all models: those that ship with hdemucs first, each group sorted by name."""
     return list(_registry().values())
 
 
 def get_card(name: str) -> Card:
-    """The card of a registered model.
+    """Card of a registered model.
 
-    Raises `UnknownModelError` with the nearest names for any other name, and with the closest model that
-    can be used for models of demucs that this library does not have.
+    Raises:
+        UnknownModelError: No model has this name. The message suggests the most similar name, or the closest model
+            if it is one of demucs that this library cannot load.
     """
     registry = _registry()
     if name in registry:
         return registry[name]
     if name in UNSUPPORTED:
         kind, closest = UNSUPPORTED[name]
-        raise UnknownModelError(
-            f"Model {name} is not supported: {kind} cannot be read yet; the closest model is {closest}"
-        )
-    near = difflib.get_close_matches(name.lower(), registry, n=3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise UnknownModelError(f"No model is named {name!r}; {hint}`hdemucs models` lists all {len(registry)}")
+        raise UnknownModelError(f"{name} is not supported: {kind} cannot be loaded; use {closest} instead")
+    remedy = hint(name, registry) or f"; `hdemucs models` lists all {len(registry)}"
+    raise UnknownModelError(f"there is no model named {name!r}{remedy}")

@@ -1,4 +1,4 @@
-"""What a user may give as a model: a registered name, a file, a folder, or a repository on the hub."""
+"""From what a user calls a model (a registered name, a file, a folder, a repository on the hub) to the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hdemucs.errors import DownloadError, UnknownModelError
+from hdemucs.errors import DownloadError, UnknownModelError, one_line
 from hdemucs.pretrained.cache import download, hub_output
 from hdemucs.pretrained.registry import Card, cards, get_card
 
@@ -22,12 +22,20 @@ HUB = "hf://"
 
 
 def load_model(spec: str | os.PathLike[str]) -> Model:
-    """The model that `spec` means, in eval mode, downloaded first where it has to be.
+    """Load a model in eval mode; its files are downloaded first if necessary.
 
-    A string is a registered name, the path of a file or of a folder with one model in it, or
-    `hf://user/repo` with an optional `@revision`. A registered name wins over a file of that name, which
-    `./name` reaches; a `Path` is always a path. `model.name` is a short name, fit for a folder.
-    Raises `UnknownModelError`, `DownloadError`, or `CheckpointError` from reading the file.
+    Args:
+        spec: As a string, a registered name, the path of a model file or of a folder with one model in it, or
+            `hf://user/repo` with an optional `@revision`. A registered name takes precedence over a file of that
+            name, which can be given as `./name`. As a `Path`, always a file or folder.
+
+    Returns:
+        The model. Its `name` is short and can be the name of a folder.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        DownloadError: The model cannot be downloaded.
+        CheckpointError: A file of the model is damaged or unsafe.
     """
     if not isinstance(spec, str):
         return _load_path(Path(spec))
@@ -36,6 +44,11 @@ def load_model(spec: str | os.PathLike[str]) -> Model:
     if spec not in {card.name for card in cards()} and _is_path(spec):
         return _load_path(Path(spec))
     return _load_registered(get_card(spec))
+
+
+def model_name(model: Model) -> str:
+    """Name of a model that `load_model` loaded; `model` for one that was built in Python."""
+    return getattr(model, "name", None) or "model"
 
 
 def _is_path(spec: str) -> bool:
@@ -62,90 +75,86 @@ def _load_registered(card: Card) -> Model:
 
 
 def _load_path(path: Path) -> Model:
-    from hdemucs.checkpoint import load
-
     try:
         file = path.expanduser()
         file = _only_model(file) if file.is_dir() else file
         found = file.is_file()
-    # RuntimeError: the home folder of a user who does not exist.
+    # RuntimeError is raised for the home folder of an unknown user.
     except (OSError, RuntimeError) as error:
-        raise UnknownModelError(f"Model {path} cannot be read: {_line(error)}") from error
+        raise UnknownModelError(f"model {path} cannot be read: {one_line(error)}") from error
     if not found:
-        raise UnknownModelError(f"No model file {path}; `hdemucs models` lists the names that need no file")
+        raise UnknownModelError(f"{path} does not exist; `hdemucs models` lists the models that need no file")
+    from hdemucs.checkpoint import load
+
     return _named(load(file), file.stem)
 
 
 def _load_hub(spec: str) -> Model:
-    from hdemucs.checkpoint import load
-
     match = re.fullmatch(r"([\w.-]+)/([\w.-]+)(?:@(.+))?", spec.removeprefix(HUB))
     if match is None:
         raise UnknownModelError(
-            f"{spec} is no model on the hub; write hf://user/repo or hf://user/repo@revision"
+            f"{spec} is not a repository on the hub; write hf://user/repo or hf://user/repo@revision"
         )
     user, repo, revision = match.groups()
-    folder = _snapshot(spec, f"{user}/{repo}", revision)
-    return _named(load(_only_model(folder)), f"{user}_{repo}")
+    file = _only_model(_snapshot(spec, f"{user}/{repo}", revision))
+    from hdemucs.checkpoint import load
+
+    return _named(load(file), f"{user}_{repo}")
 
 
 def _snapshot(spec: str, repo_id: str, revision: str | None) -> Path:
-    """Download what can belong to a model in a repository of the hub; the folder that it is in."""
+    """Download the files of a repository on the hub that can belong to a model, and return their folder."""
     from huggingface_hub import errors, snapshot_download
 
-    # Pickles from strangers are left on the hub: a repository for this library has safetensors.
+    # Pickles from strangers are not downloaded: a repository for this library has safetensors.
     patterns = ["*.safetensors", "*.yaml", "*.json"]
     try:
         with hub_output(progress=True):
             return Path(snapshot_download(repo_id, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError as error:
         raise DownloadError(
-            f"{spec} asks for an account: accept its terms and run `hf auth login`"
+            f"{spec} requires an account: accept its terms on the hub and run `hf auth login`"
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise DownloadError(
-            f"{spec} does not exist, or is private: then run `hf auth login` first"
+            f"{spec} does not exist, or is private; if it is private, run `hf auth login`"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise DownloadError(f"{spec}: the repository {repo_id} has no revision {revision}") from error
     except errors.HFValidationError as error:
-        raise UnknownModelError(f"{spec} is no model on the hub: {_line(error)}") from error
+        raise UnknownModelError(f"{spec} is not a repository on the hub: {one_line(error)}") from error
     except errors.LocalEntryNotFoundError as error:
         raise DownloadError(
-            f"Cannot download {spec}: the hub cannot be reached, or HF_HUB_OFFLINE is set, "
-            "and there is no copy in the cache; try again when online"
+            f"cannot download {spec}: it is not in the cache, and the hub cannot be reached or HF_HUB_OFFLINE is "
+            "set; try again when online"
         ) from error
-    # Not only OSError: each major version of huggingface_hub brought another HTTP library.
+    # Not only OSError: each major version of huggingface_hub uses another HTTP library.
     except Exception as error:
         raise DownloadError(
-            f"Cannot download {spec}: {_line(error)}; what has arrived is kept, try again"
+            f"cannot download {spec}: {one_line(error)}; try again, what has arrived is kept"
         ) from error
 
 
 def _only_model(folder: Path) -> Path:
-    """The one model in a folder: its bag definition if it has one, or else its model file."""
+    """File of the one model in a folder: the YAML file of a bag if there is one, otherwise the model file."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     found = [path for path in files if path.suffix == ".yaml" and _is_bag(path)]
     found = found or [path for path in files if path.suffix in MODEL_SUFFIXES]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or f"no .yaml bag and no {', '.join(MODEL_SUFFIXES)}"
         raise UnknownModelError(
-            f"{folder} must hold one model, but has {names}; give the path of a model file"
+            f"{folder} must contain one model, but has {names}; give the path of a model file"
         )
     return found[0]
 
 
 def _is_bag(path: Path) -> bool:
-    """Whether a YAML file lists models; a broken one counts, so that loading it says what is wrong."""
+    """Whether a YAML file lists the models of a bag; an invalid one does, so that loading it reports the mistake."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return True
     return isinstance(data, dict) and "models" in data
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _named(model: Any, name: str) -> Model:

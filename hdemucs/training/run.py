@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hdemucs.errors import OutputError, TrainingError
+from hdemucs.errors import OutputError, RunExistsError, TrainingError
 from hdemucs.files import whole_file, write_error, write_whole
 
 
@@ -52,10 +52,7 @@ class Run:
     def refuse_existing(self) -> None:
         """Raise TrainingError if there is a run in the folder."""
         if self.initial.exists():
-            raise TrainingError(
-                f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose "
-                "another folder by --out"
-            )
+            raise RunExistsError(self.folder)
 
     def record(self, line: Mapping[str, Any]) -> None:
         """Append to the metrics; numbers that are not finite become null, which JSON can hold."""
