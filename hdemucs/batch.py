@@ -30,7 +30,8 @@ class TrackOutcome:
         status: `written`, `skipped` because all of its stems exist, or `failed`.
         stems: File of each stem; empty for a failed track.
         seconds: Length of the stems; None unless they were written.
-        gain: Gain by which all stems were turned down to stay within full scale; None unless they were written.
+        gain: Gain by which all stems were turned down to stay within full scale; None unless they were
+            written.
         error: Why the track failed; None unless it did.
     """
 
@@ -116,8 +117,8 @@ def separate_tracks(
         out: Folder of the stems.
         template: Path of a stem below `out`, with {track}, {trackext}, {stem} and {ext}.
         format: Format of the stems; 16-bit WAV if None.
-        existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all stems
-            exist, and writes all stems of the others; `overwrite` writes every track.
+        existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
+            stems exist, and writes all stems of the others; `overwrite` writes every track.
         on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
             batch with `event.cancel()`; the track at work then leaves no files.
 
@@ -178,7 +179,7 @@ def _separate_track(
 
 
 def _header_seconds(track: Track) -> float:
-    """Length of a track according to its header; 0 for a file that cannot be opened, which fails in its turn."""
+    """Seconds of a track according to its header; 0 if it cannot be opened, which is reported in its turn."""
     try:
         source = audio.open(track.path)
     except HDemucsError:

@@ -1,15 +1,15 @@
 """Every exception that a user of hdemucs can meet.
 
-The text of each is one line that names the file or the argument, what is wrong with it, and the remedy. Remedies are
-in the words of Python; where the command has a flag for one, the exception is a class of its own, and the command
-words the remedy itself.
+The text of each is one line that names the file or the argument, what is wrong with it, and the remedy.
+Remedies are in the words of Python; where the command has a flag for one, the exception is a class of its
+own, and the command words the remedy itself.
 """
 
 from pathlib import Path
 
 
 class HDemucsError(Exception):
-    """Base of all errors that hdemucs raises on purpose; `str(error)` is one line, fit to be shown to users."""
+    """Base of all errors that hdemucs raises on purpose; `str(error)` is one line, fit to show to users."""
 
 
 class AudioError(HDemucsError):
@@ -52,7 +52,7 @@ class OptionError(HDemucsError, ValueError):
 
 
 class EvaluationError(HDemucsError):
-    """A folder holds no scores, or its files are not scores, or two runs have nothing in common to compare."""
+    """A folder holds no scores, a file does not contain scores, or two runs have no songs in common."""
 
 
 class TrainingError(HDemucsError):

@@ -11,16 +11,17 @@ SWITCH = "HDEMUCS_KEEP_MEMORY"
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next tensor, in one heap for all threads; called at first inference.
+    """Tell glibc to keep freed memory for the next tensor, in one heap for all threads.
 
-    By default, glibc maps every large tensor afresh, and the page faults this causes take as long as the network
-    itself. Has no effect on other systems, or if `HDEMUCS_KEEP_MEMORY=0` is in the environment.
+    Called before the first inference. By default, glibc maps every large tensor afresh, and the page faults
+    this causes take as long as the network itself. Has no effect on other systems, or if
+    `HDEMUCS_KEEP_MEMORY=0` is in the environment.
     """
     if sys.platform != "linux" or os.environ.get(SWITCH) == "0":
         return
     trim_threshold, mmap_threshold, arena_max = -1, -3, -8
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    # musl, for one, does not have it.
+    # Absent from other C libraries, such as musl.
     if mallopt is not None:
         mallopt(arena_max, 1)
         mallopt(mmap_threshold, 1 << 30)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """Candidate most similar to `word`, or None if none is similar; dotted names also match by their last part."""
+    """Most similar candidate, None if none is similar; dotted names also match by their last part."""
 
     def similarity(candidate: str) -> tuple[float, float]:
         typed, known = word.lower(), candidate.lower()

@@ -94,8 +94,9 @@ def plan(
             other = owners.setdefault(target, track)
             if other is not track:
                 raise OptionError(
-                    f"{other.path} and {track.path} would both be written to {path}; separate them into different "
-                    "folders or, if their suffixes differ, use the template '{track}.{trackext}/{stem}.{ext}'"
+                    f"{other.path} and {track.path} would both be written to {path}; separate them into "
+                    "different folders or, if their suffixes differ, use the template "
+                    "'{track}.{trackext}/{stem}.{ext}'"
                 )
     return plans
 

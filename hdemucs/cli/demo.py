@@ -19,8 +19,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
         help="separate a clip that ships with hdemucs",
-        description="Separate a clip whose true stems are known into OUT/MODEL/demo/STEM.wav, with the mixture "
-        "beside them, and print the SDR of each stem.",
+        description="Separate a clip whose true stems are known into OUT/MODEL/demo/STEM.wav, with the "
+        "mixture beside them, and print the SDR of each stem.",
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(

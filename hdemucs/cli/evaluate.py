@@ -24,10 +24,10 @@ def add_parser(commands: Any) -> None:
         "evaluate",
         help="score a model on MusDB-HQ",
         description="Score a model on MusDB-HQ's test set: SDR, ISR, SIR and SAR (BSS Eval v4) as museval "
-        "computes them, and the SDR of the MDX challenge. Songs that were scored before are not scored again, so a "
-        "run that was stopped continues where it stopped.",
-        epilog="Download MusDB-HQ from https://zenodo.org/records/3338373 (22.7 GB). MusDB18's .stem.mp4 files "
-        "work too, and so does any folder of songs, each a folder of drums.wav, bass.wav, ...",
+        "computes them, and the SDR of the MDX challenge. Songs scored before are not scored again, so a run "
+        "that was stopped continues where it stopped.",
+        epilog="Download MusDB-HQ from https://zenodo.org/records/3338373 (22.7 GB). MusDB18's .stem.mp4 "
+        "files work too, and so does any folder of songs, each a folder of drums.wav, bass.wav, ...",
     )
     parser.set_defaults(run=run, parser=parser)
     what = parser.add_argument_group("what to score (choose one)")

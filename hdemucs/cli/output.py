@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Turn the failed import of a package that is in an optional extra into a line that says how to install it."""
+    """Turn the failed import of a package from an extra into one line that says how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -14,9 +14,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "remix",
         help="remix songs for fine-tuning",
-        description="Write new songs to OUT/train, each remixed from stems of different songs that were matched in "
-        "tempo and key (arXiv 2111.03600). Songs that exist are kept, so a run that was stopped continues where "
-        "it stopped.",
+        description="Write new songs to OUT/train, each remixed from stems of different songs that were "
+        "matched in tempo and key (arXiv 2111.03600). Songs that exist are kept, so a run that was stopped "
+        "continues where it stopped.",
         epilog="Needs the extra `train` (pip install 'hdemucs[train]'). Fine-tune on the result with: "
         "hdemucs train --config finetune data=OUT init=MODEL",
     )

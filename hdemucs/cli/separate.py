@@ -94,7 +94,8 @@ def _add_output(group: Any) -> None:
         "--filename",
         default=DEFAULT_TEMPLATE,
         metavar="TEMPLATE",
-        help="path of a stem below OUT/MODEL, with {track}, {trackext}, {stem} and {ext} (default: %(default)s)",
+        help="path of a stem below OUT/MODEL, with {track}, {trackext}, {stem} and {ext} "
+        "(default: %(default)s)",
     )
     formats, depths = group.add_mutually_exclusive_group(), group.add_mutually_exclusive_group()
     formats.add_argument(

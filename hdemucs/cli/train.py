@@ -120,7 +120,7 @@ def _train(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _display() -> Iterator[tuple[Any, Any]]:
-    """Yield two progress callbacks, for training and for scanning songs, that share a bar; log lines go above it."""
+    """Yield progress callbacks for training and for scanning songs; they share a bar, below the log."""
     with progress_bar() as bar:
         task = bar.add_task("", total=None)
 

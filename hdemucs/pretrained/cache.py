@@ -1,4 +1,4 @@
-"""Model files: downloaded once into torch.hub's cache folder, verified, and never visible there when incomplete."""
+"""Model files: downloaded once into torch.hub's folder, verified, and hidden until complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RANGE_NOT_SATISFIABLE = 416
 
 
 def hub_dir() -> Path:
-    """Folder of torch.hub, found without importing torch; files that other packages downloaded are there too."""
+    """Folder of torch.hub, shared with other packages; found without importing torch."""
     # Only a program that has imported torch can have called torch.hub.set_dir.
     if hub := sys.modules.get("torch.hub"):
         chosen = Path(hub.get_dir())
@@ -44,9 +44,9 @@ def is_downloaded(card: Card) -> bool:
 def download(card: Card, *, progress: bool = True) -> list[Path]:
     """Download the files of a model that are not in the cache yet.
 
-    A file is used only if its checksum is right, whoever put it into the cache; a file whose card has no checksum is
-    used as it is. An interrupted download is resumed by the next call. If several processes call this at once, one
-    of them downloads and the others wait.
+    A file is used only if its checksum is right, whoever put it into the cache; a file whose card has no
+    checksum is used as it is. An interrupted download is resumed by the next call. If several processes call
+    this at once, one of them downloads and the others wait.
 
     Args:
         card: Card of the model.
@@ -128,7 +128,7 @@ def _transfer(file: ModelFile, partial: Path, progress: bool) -> None:
 
 @contextlib.contextmanager
 def hub_output(progress: bool) -> Iterator[None]:
-    """Silence huggingface_hub's warnings (errors are exceptions anyway), and its bars unless `progress` is true."""
+    """Silence huggingface_hub's warnings (errors are raised anyway) and, without `progress`, its bars."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,

@@ -45,8 +45,8 @@ class ModelFile:
 
     Attributes:
         url: Web address, or `package:` and a path for a file that ships with hdemucs.
-        sha256: First hexadecimal digits of the SHA-256, at least 8; None if unknown, and then the file cannot be
-            verified.
+        sha256: First hexadecimal digits of the SHA-256, at least 8; None if unknown, and then the file cannot
+            be verified.
         size: Size in bytes; None if unknown.
         folder: Folder of the file, relative to torch.hub's. By default that of
             `torch.hub.load_state_dict_from_url`, which demucs uses too.
@@ -219,8 +219,8 @@ def get_card(name: str) -> Card:
     """Card of a registered model.
 
     Raises:
-        UnknownModelError: No model has this name. The message suggests the most similar name, or the closest model
-            if it is one of demucs that this library cannot load.
+        UnknownModelError: No model has this name. The message suggests the most similar name, or the closest
+            model if it is one of demucs that this library cannot load.
     """
     registry = _registry()
     if name in registry:

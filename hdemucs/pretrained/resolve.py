@@ -1,4 +1,4 @@
-"""From what a user calls a model (a registered name, a file, a folder, a repository on the hub) to the model."""
+"""Models by registered name, by file or folder, or by repository on the hub."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def load_model(spec: str | os.PathLike[str]) -> Model:
 
     Args:
         spec: As a string, a registered name, the path of a model file or of a folder with one model in it, or
-            `hf://user/repo` with an optional `@revision`. A registered name takes precedence over a file of that
-            name, which can be given as `./name`. As a `Path`, always a file or folder.
+            `hf://user/repo` with an optional `@revision`. A registered name takes precedence over a file of
+            that name, which can be given as `./name`. As a `Path`, always a file or folder.
 
     Returns:
         The model. Its `name` is short and can be the name of a folder.
@@ -125,8 +125,8 @@ def _snapshot(spec: str, repo_id: str, revision: str | None) -> Path:
         raise UnknownModelError(f"{spec} is not a repository on the hub: {one_line(error)}") from error
     except errors.LocalEntryNotFoundError as error:
         raise DownloadError(
-            f"cannot download {spec}: it is not in the cache, and the hub cannot be reached or HF_HUB_OFFLINE is "
-            "set; try again when online"
+            f"cannot download {spec}: it is not in the cache, and the hub cannot be reached, or "
+            "HF_HUB_OFFLINE is set; try again when online"
         ) from error
     # Not only OSError: each major version of huggingface_hub uses another HTTP library.
     except Exception as error:
@@ -149,7 +149,7 @@ def _only_model(folder: Path) -> Path:
 
 
 def _is_bag(path: Path) -> bool:
-    """Whether a YAML file lists the models of a bag; an invalid one does, so that loading it reports the mistake."""
+    """Whether a YAML file lists the models of a bag; invalid YAML counts, so that loading it reports it."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
