@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
         "--compare", type=Path, nargs=2, metavar=("A", "B"), help="folders of two runs to compare"
     )
     parser.add_argument(
-        "--musdb", type=Path, metavar="FOLDER", help="MusDB-HQ, or a folder with the same layout"
+        "--musdb", type=Path, metavar="PATH", help="MusDB-HQ, or a folder with the same layout"
     )
     parser.add_argument("-o", "--out", type=Path, help="folder of the run, for scores, summary and table")
     parser.add_argument("--plots", action="store_true", help="plot the scores as well; needs matplotlib")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         print(compare(*args.compare), end="")
         return 0
     if args.musdb is None or args.out is None:
-        raise OptionError("evaluate needs --musdb FOLDER and --out FOLDER; see `hdemucs evaluate --help`")
+        raise OptionError("evaluate needs --musdb PATH and --out FOLDER; see `hdemucs evaluate --help`")
     if (args.model is None) == (args.estimates is None):
         raise OptionError("evaluate needs either --model or --estimates")
     from hdemucs.datasets.songs import find_songs

@@ -1,0 +1,71 @@
+"""The command line as a whole."""
+
+import importlib
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from hdemucs.cli.output import needs_extra
+from hdemucs.errors import OptionError
+from tests.cli.command import Run, assert_fails
+
+
+@pytest.mark.parametrize(
+    "argv", [["song.mp3"], ["-n", "mdx", "song.mp3"], ["--two-stems=vocals", "song.mp3"]]
+)
+def test_a_forgotten_command_gets_a_hint(run: Run, argv: list[str]) -> None:
+    assert_fails(run(*argv), 2, f"hdemucs separate {' '.join(argv)}")
+
+
+def test_no_command(run: Run) -> None:
+    assert_fails(run(), 2, "COMMAND")
+
+
+def test_options_may_stand_between_tracks(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.wav"
+    other.write_bytes(song.read_bytes())
+    result = run("separate", song, "-n", tiny, "-o", tmp_path / "out", other, "--flac")
+    assert result.status == 0, result.err
+    assert {path.parent.name for path in (tmp_path / "out").rglob("*.flac")} == {"song", "other"}
+    assert_fails(run("separate", song, "--nonsense", other), 2, "unknown option '--nonsense'")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["models", "nonsense"], ["nonsense"]),
+        (["demo", "song.mp3"], ["unexpected argument 'song.mp3'"]),
+        (["demo", "--nonsense"], ["unknown option '--nonsense'"]),
+        (["demo", "--mod", "mdx"], ["unknown option '--mod'"]),
+    ],
+)
+def test_unknown_arguments(run: Run, argv: list[str], words: list[str]) -> None:
+    assert_fails(run(*argv), 2, *words)
+
+
+def test_help_imports_no_heavy_packages() -> None:
+    code = """
+        import contextlib, sys
+        from hdemucs.cli import build_parser, main
+        for argv in (["--version"], ["--help"], *([name, "--help"] for name in build_parser()[1])):
+            with contextlib.suppress(SystemExit):
+                main(argv)
+        print(sorted({"torch", "numpy", "rich", "soundfile", "omegaconf", "scipy"} & set(sys.modules)))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert process.stderr == ""
+    assert process.stdout.startswith("hdemucs ")
+    assert process.stdout.count("show this help message") == 1 + 7
+    assert process.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_missing_package_is_one_line_with_the_remedy() -> None:
+    with (
+        pytest.raises(OptionError, match=r"no_such_package .* pip install 'hdemucs\[train\]'"),
+        needs_extra("train"),
+    ):
+        importlib.import_module("no_such_package")

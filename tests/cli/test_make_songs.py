@@ -1,0 +1,35 @@
+"""`hdemucs make-songs`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.command import Run, assert_fails
+
+
+def test_flags_reach_the_library(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Path, dict[str, Any]]] = []
+
+    def write_songs(out: Path, **options: Any) -> int:
+        options.pop("progress")(3, 5)
+        calls.append((out, options))
+        return 5
+
+    monkeypatch.setattr("hdemucs.synthesis.dataset.write_songs", write_songs)
+    flags = ["--songs", 3, "--held-out", 2, "--seed", 7, "--seconds", 0, "--format", "flac", "--jobs", 4]
+    result = run("make-songs", tmp_path, *flags)
+    assert (result.status, result.out) == (0, "")
+    assert "5 new songs" in result.err
+    wanted = {"songs": 3, "held_out": 2, "seed": 7, "seconds": None, "format": "flac", "jobs": 4}
+    assert calls == [(tmp_path, wanted)]
+
+
+def test_no_songs_at_all(run: Run, tmp_path: Path) -> None:
+    result = run("make-songs", tmp_path, "--songs", "0")
+    assert result.status == 0
+    assert "0 new songs" in result.err
+
+
+def test_unknown_format(run: Run, tmp_path: Path) -> None:
+    assert_fails(run("make-songs", tmp_path, "--format", "mp3"), 2, "mp3", "wav, flac")

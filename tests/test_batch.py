@@ -1,0 +1,170 @@
+"""Many tracks at once: outcomes, events, and what happens to stems that exist."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from hdemucs.batch import (
+    BatchEvent,
+    Existing,
+    TrackFinished,
+    TrackOutcome,
+    TrackProgress,
+    TrackStarted,
+    separate_tracks,
+)
+from hdemucs.errors import AudioError, Cancelled, OptionError, StemsExistError
+from hdemucs.separator import Format, Separator
+from hdemucs.tracks import Track, find_tracks
+from tests.audio.signals import noise
+from tests.conftest import TINY_RATE, tiny_network
+
+
+@pytest.fixture(scope="module")
+def separator() -> Separator:
+    return Separator(tiny_network(), stems=["drums", "bass"])
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> list[Track]:
+    """Tracks of 1, 2.5 and 0.5 s, with one that does not exist after the first."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name, seconds in (("a", 1.0), ("b", 2.5), ("c", 0.5)):
+        write(folder / f"{name}.wav", seconds)
+    tracks = find_tracks([folder], tmp_path / "out")
+    return [tracks[0], Track(folder / "missing.wav", "missing"), *tracks[1:]]
+
+
+def write(path: Path, seconds: float) -> None:
+    soundfile.write(path, noise(round(seconds * TINY_RATE)).T.numpy(), TINY_RATE, subtype="FLOAT")
+
+
+def stem_paths(out: Path, track: str, ext: str = "wav") -> dict[str, Path]:
+    return {stem: out / track / f"{stem}.{ext}" for stem in ("drums", "bass")}
+
+
+def statuses(outcomes: list[TrackOutcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def test_a_failure_does_not_stop_the_others(separator: Separator, album: list[Track], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    outcomes = separate_tracks(separator, album, out, format=Format("flac"))
+    assert [outcome.track for outcome in outcomes] == album
+    assert statuses(outcomes) == ["written", "failed", "written", "written"]
+    written, failed = outcomes[:2]
+    assert written.stems == stem_paths(out, "a", "flac")
+    assert all(path.is_file() for path in written.stems.values())
+    assert (written.seconds, written.gain, written.error) == (1.0, 1.0, None)
+    assert isinstance(failed.error, AudioError)
+    assert (failed.stems, failed.seconds, failed.gain) == ({}, None, None)
+
+
+def test_outcomes_as_json(separator: Separator, album: list[Track], tmp_path: Path) -> None:
+    written, failed = separate_tracks(separator, album[:2], tmp_path / "out")
+    stems = {stem: str(path) for stem, path in stem_paths(tmp_path / "out", "a").items()}
+    assert json.loads(json.dumps(written.as_json())) == {
+        "track": str(album[0].path),
+        "status": "written",
+        "stems": stems,
+        "seconds": 1.0,
+        "gain": 1.0,
+    }
+    assert failed.as_json() == {"track": str(album[1].path), "status": "failed", "error": str(failed.error)}
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected", "kept"),
+    [
+        ("error", ["failed", "failed", "written"], ["all", "some"]),
+        ("skip", ["skipped", "written", "written"], ["all"]),
+        ("overwrite", ["written", "written", "written"], []),
+    ],
+)
+def test_existing_stems(
+    separator: Separator, tmp_path: Path, existing: Existing, expected: list[str], kept: list[str]
+) -> None:
+    out = tmp_path / "out"
+    for name in ("all", "some", "none"):
+        write(tmp_path / f"{name}.wav", 0.2)
+        (out / name).mkdir(parents=True)
+    for path in [*stem_paths(out, "all").values(), stem_paths(out, "some")["bass"]]:
+        path.write_text("mine")
+    tracks = [Track(tmp_path / f"{name}.wav", name) for name in ("all", "some", "none")]
+    outcomes = separate_tracks(separator, tracks, out, existing=existing)
+    assert statuses(outcomes) == expected
+    mine = {path.parent.name for path in out.rglob("*.wav") if path.read_bytes() == b"mine"}
+    assert mine == set(kept)
+    if existing == "error":
+        error = pickle.loads(pickle.dumps(outcomes[1].error))
+        assert isinstance(error, StemsExistError)
+        assert error.path == stem_paths(out, "some")["bass"]
+        assert str(error) == f"{error.path} exists; choose existing='skip' or existing='overwrite'"
+    if existing == "skip":
+        assert outcomes[0] == TrackOutcome(tracks[0], "skipped", stem_paths(out, "all"))
+
+
+def test_events_lead_a_progress_bar_from_start_to_end(
+    separator: Separator, album: list[Track], tmp_path: Path
+) -> None:
+    events: list[BatchEvent] = []
+    outcomes = separate_tracks(separator, album, tmp_path / "out", on_event=events.append)
+    assert {(event.count, event.total) for event in events} == {(4, 4.0)}
+    done = [event.done for event in events]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0.0, 4.0)
+    for index, (track, outcome) in enumerate(zip(album, outcomes, strict=True)):
+        first, *chunks, last = [event for event in events if event.index == index]
+        assert {event.track for event in (first, *chunks, last)} == {track}
+        assert isinstance(first, TrackStarted)
+        assert all(isinstance(event, TrackProgress) for event in chunks)
+        assert bool(chunks) == (outcome.status == "written")
+        assert isinstance(last, TrackFinished)
+        assert last.outcome is outcome
+
+
+@pytest.mark.parametrize("kind", [TrackStarted, TrackProgress, TrackFinished])
+def test_an_event_can_cancel_the_batch(
+    separator: Separator, album: list[Track], tmp_path: Path, kind: type[BatchEvent]
+) -> None:
+    events: list[BatchEvent] = []
+
+    def cancel_at_third(event: BatchEvent) -> None:
+        events.append(event)
+        if event.index == 2 and isinstance(event, kind):
+            event.cancel()
+
+    with pytest.raises(Cancelled, match=r"track 3 of 4: .*b\.wav"):
+        separate_tracks(separator, album, tmp_path / "out", on_event=cancel_at_third)
+    assert type(events[-1]) is kind
+    files = {path.parent.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == ({"a", "b"} if kind is TrackFinished else {"a"})
+
+
+def test_two_tracks_of_one_name_are_refused_before_any_is_separated(
+    separator: Separator, tmp_path: Path
+) -> None:
+    tracks = [Track(tmp_path / name, "song") for name in ("song.mp3", "song.wav")]
+    with pytest.raises(OptionError, match="both be written"):
+        separate_tracks(separator, tracks, tmp_path, on_event=pytest.fail)
+    outcomes = separate_tracks(separator, tracks, tmp_path, template="{track}.{trackext}/{stem}.{ext}")
+    assert statuses(outcomes) == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"template": "{title}/{stem}"}, {"template": "../{stem}"}, {"format": Format("mp3", bits="24")}],
+)
+def test_options_are_checked_before_any_track(
+    separator: Separator, album: list[Track], tmp_path: Path, options: dict[str, object]
+) -> None:
+    with pytest.raises(OptionError):
+        separate_tracks(separator, album, tmp_path / "out", on_event=pytest.fail, **options)  # type: ignore[arg-type]
+
+
+def test_no_tracks_at_all(separator: Separator, tmp_path: Path) -> None:
+    assert separate_tracks(separator, [], tmp_path) == []
