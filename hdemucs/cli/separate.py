@@ -216,7 +216,7 @@ def _print_outcomes(outcomes: Sequence[TrackOutcome]) -> None:
     for outcome in outcomes:
         seconds = "" if outcome.seconds is None else f" {outcome.seconds:.1f} s"
         gain = 1.0 if outcome.gain is None else outcome.gain
-        turned_down = "" if gain == 1.0 else f", turned down by {-20 * math.log10(gain):.1f} dB"
+        turned_down = "" if gain == 1.0 else f", turned down {-20 * math.log10(gain):.1f} dB"
         rows.add_row(
             plain(str(outcome.track.path)),
             plain(f"{outcome.status}{seconds}{turned_down}"),

@@ -1,17 +1,21 @@
+"""Downloads into the cache: complete, resumed, interrupted, refused."""
+
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import signal
 import socket
-import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from hdemucs.errors import DownloadError
+from hdemucs.files import user_cache
 from hdemucs.pretrained import Card, download, is_downloaded
 from hdemucs.pretrained.cache import hub_dir
 
@@ -22,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def fail(card: Card) -> str:
-    """The message that downloading ends with: one line that names the address."""
+    """Message of the error that downloading raises: one line with the URL."""
     with pytest.raises(DownloadError) as caught:
         download(card, progress=False)
     message = str(caught.value)
@@ -39,7 +43,7 @@ def partial(cache: Path) -> Path:
     return cache / ".a.th.part"
 
 
-def test_files_arrive_in_order_and_only_once(server: FileServer, cache: Path, make_card: MakeCard):
+def test_files_arrive_in_order_and_only_once(server: FileServer, cache: Path, make_card: MakeCard) -> None:
     card = make_card("b.th", "a.th")
     assert not is_downloaded(card)
     paths = download(card, progress=False)
@@ -52,7 +56,7 @@ def test_files_arrive_in_order_and_only_once(server: FileServer, cache: Path, ma
     assert len(server.log) == 2
 
 
-def test_file_of_another_package_is_reused(server: FileServer, cache: Path, make_card: MakeCard):
+def test_file_of_another_package_is_reused(server: FileServer, cache: Path, make_card: MakeCard) -> None:
     card = make_card("a.pt", sha256=SHA256[:8], size=None, folder="torchaudio/models")
     target = cache.parent / "torchaudio/models/a.pt"
     target.parent.mkdir(parents=True)
@@ -63,13 +67,13 @@ def test_file_of_another_package_is_reused(server: FileServer, cache: Path, make
 
 
 @pytest.mark.parametrize("content", [b"", BODY[:1000], BODY[:-1] + b"x"], ids=["empty", "short", "changed"])
-def test_damaged_file_in_the_cache_is_replaced(cache: Path, make_card: MakeCard, content: bytes):
+def test_damaged_file_in_the_cache_is_replaced(cache: Path, make_card: MakeCard, content: bytes) -> None:
     cache.mkdir(parents=True)
     (cache / "a.th").write_bytes(content)
     assert download(make_card(), progress=False)[0].read_bytes() == BODY
 
 
-def test_wrong_checksum_leaves_no_file(cache: Path, make_card: MakeCard):
+def test_wrong_checksum_leaves_no_file(cache: Path, make_card: MakeCard) -> None:
     card = make_card(sha256="0" * 64)
     message = fail(card)
     assert "wrong checksum" in message
@@ -79,36 +83,36 @@ def test_wrong_checksum_leaves_no_file(cache: Path, make_card: MakeCard):
     assert not partial(cache).exists()
 
 
-def test_wrong_size_is_a_wrong_checksum(cache: Path, make_card: MakeCard):
+def test_wrong_size_is_a_wrong_checksum(cache: Path, make_card: MakeCard) -> None:
     assert "wrong checksum" in fail(make_card(size=len(BODY) + 1))
     assert visible(cache) == []
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-def test_refusing_server(server: FileServer, cache: Path, make_card: MakeCard, status: int):
+def test_refusing_server(server: FileServer, cache: Path, make_card: MakeCard, status: int) -> None:
     server.faults = [Fault(status=status)] * 10
     message = fail(make_card())
     assert f"status {status}" in message
-    assert f"put the file at {cache / 'a.th'} by hand" in message
+    assert f"save the file as {cache / 'a.th'}" in message
     assert "hdemucs models download tiny" in message
     assert visible(cache) == []
 
 
-def test_connection_refused(server: FileServer, cache: Path, make_card: MakeCard):
+def test_connection_refused(server: FileServer, cache: Path, make_card: MakeCard) -> None:
     card = make_card()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    url = card.files[0].url.replace(str(server.server_port), str(port))
-    object.__setattr__(card.files[0], "url", url)
-    assert "the connection failed" in fail(card)
+    (file,) = card.files
+    refusing = replace(file, url=file.url.replace(str(server.server_port), str(port)))
+    assert "the connection failed" in fail(replace(card, files=(refusing,)))
     assert visible(cache) == []
 
 
 def interrupt(server: FileServer, cache: Path, card: Card) -> int:
-    """Let a download break off in the middle for good; the length of what remains."""
+    """Let a download break off in the middle; the number of bytes that are kept."""
     server.faults = [Fault(cut_after=20_000), Fault(status=503)]
-    # Releases of the hub differ in whether they try again within the call.
+    # Releases of huggingface_hub differ in whether they try again within a call.
     message = fail(card)
     assert "the connection failed" in message or "status 503" in message
     server.faults.clear()
@@ -121,7 +125,7 @@ def interrupt(server: FileServer, cache: Path, card: Card) -> int:
 
 def test_interrupted_download_is_resumed_by_the_next_call(
     server: FileServer, cache: Path, make_card: MakeCard
-):
+) -> None:
     card = make_card()
     kept = interrupt(server, cache, card)
     assert download(card, progress=False)[0].read_bytes() == BODY
@@ -130,7 +134,7 @@ def test_interrupted_download_is_resumed_by_the_next_call(
     assert not partial(cache).exists()
 
 
-def test_server_without_ranges_starts_again(server: FileServer, cache: Path, make_card: MakeCard):
+def test_server_without_ranges_starts_again(server: FileServer, cache: Path, make_card: MakeCard) -> None:
     card = make_card()
     interrupt(server, cache, card)
     server.ranges = False
@@ -138,7 +142,9 @@ def test_server_without_ranges_starts_again(server: FileServer, cache: Path, mak
 
 
 @pytest.mark.parametrize("left", [b"x" * 100, BODY + b"x", b"x" * len(BODY)], ids=["other", "long", "full"])
-def test_useless_remains_are_discarded(server: FileServer, cache: Path, make_card: MakeCard, left: bytes):
+def test_a_useless_partial_file_is_discarded(
+    server: FileServer, cache: Path, make_card: MakeCard, left: bytes
+) -> None:
     card = make_card()
     cache.mkdir(parents=True)
     partial(cache).write_bytes(left)
@@ -146,14 +152,18 @@ def test_useless_remains_are_discarded(server: FileServer, cache: Path, make_car
     assert [request.range for request in server.gets()] == [f"bytes={len(left)}-", None]
 
 
-def test_complete_remains_need_no_server(server: FileServer, cache: Path, make_card: MakeCard):
+def test_a_complete_partial_file_needs_no_server(
+    server: FileServer, cache: Path, make_card: MakeCard
+) -> None:
     cache.mkdir(parents=True)
     partial(cache).write_bytes(BODY)
     assert download(make_card(), progress=False)[0].read_bytes() == BODY
     assert server.log == []
 
 
-def test_file_without_checksum_is_never_pieced_together(server: FileServer, cache: Path, make_card: MakeCard):
+def test_file_without_checksum_is_never_pieced_together(
+    server: FileServer, cache: Path, make_card: MakeCard
+) -> None:
     card = make_card(sha256=None, size=None)
     cache.mkdir(parents=True)
     partial(cache).write_bytes(b"x" * 100)
@@ -165,12 +175,12 @@ def test_file_without_checksum_is_never_pieced_together(server: FileServer, cach
 
 def test_file_without_checksum_that_is_cut_off_never_gets_its_name(
     server: FileServer, cache: Path, make_card: MakeCard
-):
+) -> None:
     interrupt(server, cache, make_card(sha256=None, size=None))
     assert not (cache / "a.th").exists()
 
 
-def test_full_disk(cache: Path, make_card: MakeCard):
+def test_full_disk(cache: Path, make_card: MakeCard) -> None:
     cache.mkdir(parents=True)
     partial(cache).symlink_to("/dev/full")
     message = fail(make_card())
@@ -178,15 +188,17 @@ def test_full_disk(cache: Path, make_card: MakeCard):
     assert "TORCH_HOME" in message
 
 
-def test_unwritable_cache(tmp_path: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch):
+def test_unwritable_cache(tmp_path: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
     message = fail(make_card())
-    assert "cannot be written to" in message
+    assert "is not writable" in message
     assert "set TORCH_HOME" in message
 
 
-def test_complete_cache_may_be_read_only(cache: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch):
+def test_complete_cache_may_be_read_only(
+    cache: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     card = make_card()
     cache.mkdir(parents=True)
     (cache / "a.th").write_bytes(BODY)
@@ -197,7 +209,7 @@ def test_complete_cache_may_be_read_only(cache: Path, make_card: MakeCard, monke
     monkeypatch.setattr("hdemucs.pretrained.cache.FileLock", refuse)
     assert download(card, progress=False) == [cache / "a.th"]
     (cache / "a.th").unlink()
-    assert "cannot be written to" in fail(card)
+    assert "is not writable" in fail(card)
 
 
 @pytest.mark.parametrize("progress", [True, False])
@@ -207,8 +219,8 @@ def test_progress_goes_to_stderr_when_wanted(
     progress: bool,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-):
-    # The hub's switch for bars outside of a terminal.
+) -> None:
+    # Makes huggingface_hub show progress bars without a terminal.
     monkeypatch.setenv("TQDM_POSITION", "-1")
     download(make_card(), progress=progress)
     out, err = capfd.readouterr()
@@ -218,7 +230,7 @@ def test_progress_goes_to_stderr_when_wanted(
 
 def test_failing_download_says_it_once(
     server: FileServer, cache: Path, make_card: MakeCard, capfd: pytest.CaptureFixture[str]
-):
+) -> None:
     logger, warnings = logging.getLogger("huggingface_hub"), logging.handlers.BufferingHandler(100)
     level = logger.level
     logger.addHandler(warnings)
@@ -229,27 +241,62 @@ def test_failing_download_says_it_once(
     assert logger.level == level
 
 
-@pytest.mark.parametrize(
-    "variables", [{}, {"XDG_CACHE_HOME": "/caches"}, {"TORCH_HOME": "~/models"}], ids=["none", "xdg", "torch"]
-)
-def test_folder_is_that_of_torch_hub(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+ENVIRONMENTS: list[dict[str, str]] = [
+    {},
+    {"XDG_CACHE_HOME": "/caches"},
+    {"TORCH_HOME": "~/models"},
+    {"TORCH_HOME": "/models", "XDG_CACHE_HOME": "/caches"},
+]
+EMPTY = [{"XDG_CACHE_HOME": ""}, {"TORCH_HOME": ""}, {"XDG_CACHE_HOME": "/caches", "TORCH_HOME": ""}]
+
+
+def set_environment(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.hub._hub_dir", None)
     for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    expected = Path(torch.hub.get_dir())
-    assert hub_dir() == expected
-    monkeypatch.delitem(sys.modules, "torch.hub")
-    assert hub_dir() == expected
 
 
-def test_folder_chosen_in_the_program_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+@pytest.mark.parametrize("variables", ENVIRONMENTS, ids=str)
+def test_folder_is_that_of_torch_hub(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(variables, monkeypatch)
+    assert hub_dir() == Path(torch.hub.get_dir())
+
+
+@pytest.mark.parametrize("variables", EMPTY, ids=str)
+def test_an_empty_variable_counts_as_unset(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(variables, monkeypatch)
+    assert hub_dir() == user_cache() / "torch" / "hub"
+
+
+def test_the_folder_is_the_same_without_torch(monkeypatch: pytest.MonkeyPatch, start: Start) -> None:
+    expected = []
+    for variables in [*ENVIRONMENTS, *EMPTY]:
+        set_environment(variables, monkeypatch)
+        expected.append(str(hub_dir()))
+    code = """
+import json, os, sys
+from hdemucs.pretrained.cache import hub_dir
+for variables in json.loads(sys.argv[1]):
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    print(hub_dir())
+print("torch" in sys.modules)
+"""
+    out, err = start(code, json.dumps([*ENVIRONMENTS, *EMPTY])).communicate(timeout=60)
+    assert out.splitlines() == [*expected, "False"], err
+
+
+def test_folder_chosen_in_the_program_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path))
     assert hub_dir() == tmp_path
 
 
-# Downloads in another process: the address, and as much of the card as matters.
+# Downloads in another process; its argument is the URL.
 DOWNLOAD = f"""
 import sys, huggingface_hub.constants
 from hdemucs.pretrained import Card, ModelFile, download
@@ -261,11 +308,11 @@ print(*download(Card(name="tiny", sources=("drums",), sample_rate=44100, files=(
 """
 
 
-def test_offline(server: FileServer, cache: Path, make_card: MakeCard, start: Start):
+def test_offline(server: FileServer, cache: Path, make_card: MakeCard, start: Start) -> None:
     url = make_card().files[0].url
     _, err = start(DOWNLOAD, url, HF_HUB_OFFLINE="1").communicate(timeout=30)
     message = err.splitlines()[-1]
-    assert message.startswith(f"hdemucs.errors.DownloadError: Cannot download {url}")
+    assert message.startswith(f"hdemucs.errors.DownloadError: cannot download {url}")
     assert "HF_HUB_OFFLINE is set" in message
     assert str(cache / "a.th") in message
 
@@ -275,7 +322,7 @@ def test_offline(server: FileServer, cache: Path, make_card: MakeCard, start: St
     assert server.log == []
 
 
-def test_two_processes_at_once(server: FileServer, cache: Path, make_card: MakeCard, start: Start):
+def test_two_processes_at_once(server: FileServer, cache: Path, make_card: MakeCard, start: Start) -> None:
     url = make_card().files[0].url
     server.pause = 0.05
     processes = [start(DOWNLOAD, url) for _ in range(2)]
@@ -285,13 +332,15 @@ def test_two_processes_at_once(server: FileServer, cache: Path, make_card: MakeC
     assert len(server.gets()) == 1
 
 
-def test_ctrl_c_keeps_what_has_arrived(server: FileServer, cache: Path, make_card: MakeCard, start: Start):
+def test_ctrl_c_keeps_what_has_arrived(
+    server: FileServer, cache: Path, make_card: MakeCard, start: Start
+) -> None:
     card = make_card()
     server.faults = [Fault(hang_after=20_000)]
     process = start(DOWNLOAD, card.files[0].url)
     assert server.hanging.wait(timeout=30)
-    deadline = time.monotonic() + 10
-    while not (partial(cache).exists() and partial(cache).stat().st_size) and time.monotonic() < deadline:
+    while not (partial(cache).exists() and partial(cache).stat().st_size):
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
