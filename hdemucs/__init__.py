@@ -1,11 +1,12 @@
-"""Music source separation with Hybrid Demucs: a song in, its drums, bass, other and vocals out.
+"""Music source separation with Hybrid Demucs: a song in; drums, bass, other and vocals out.
 
     import hdemucs
 
     stems = hdemucs.separate("song.mp3")
     stems.save("separated/song")
 
-Importing the package does not import torch; the first use of a name does.
+Importing the package does not import torch; the first use of a name does. `hdemucs.batch` separates
+many tracks at once.
 """
 
 import importlib
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 try:
     __version__ = version("hdemucs")
 except PackageNotFoundError:
-    # A checkout that is on the path without being installed.
+    # A checkout on the path that is not installed.
     __version__ = "0+unknown"
 
 _HOMES = {

@@ -47,6 +47,10 @@ def stem_paths(out: Path, track: str, ext: str = "wav") -> dict[str, Path]:
     return {stem: out / track / f"{stem}.{ext}" for stem in ("drums", "bass")}
 
 
+def no_event(event: BatchEvent) -> None:
+    pytest.fail(f"a track was started: {event}")
+
+
 def statuses(outcomes: list[TrackOutcome]) -> list[str]:
     return [outcome.status for outcome in outcomes]
 
@@ -150,7 +154,7 @@ def test_two_tracks_of_one_name_are_refused_before_any_is_separated(
 ) -> None:
     tracks = [Track(tmp_path / name, "song") for name in ("song.mp3", "song.wav")]
     with pytest.raises(OptionError, match="both be written"):
-        separate_tracks(separator, tracks, tmp_path, on_event=pytest.fail)
+        separate_tracks(separator, tracks, tmp_path, on_event=no_event)
     outcomes = separate_tracks(separator, tracks, tmp_path, template="{track}.{trackext}/{stem}.{ext}")
     assert statuses(outcomes) == ["failed", "failed"]
 
@@ -163,7 +167,7 @@ def test_options_are_checked_before_any_track(
     separator: Separator, album: list[Track], tmp_path: Path, options: dict[str, object]
 ) -> None:
     with pytest.raises(OptionError):
-        separate_tracks(separator, album, tmp_path / "out", on_event=pytest.fail, **options)  # type: ignore[arg-type]
+        separate_tracks(separator, album, tmp_path / "out", on_event=no_event, **options)  # type: ignore[arg-type]
 
 
 def test_no_tracks_at_all(separator: Separator, tmp_path: Path) -> None:

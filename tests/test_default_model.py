@@ -1,4 +1,4 @@
-"""The model that ships, as people meet it: offline, on the clip that ships, and on odd input."""
+"""The model that ships: offline, on the clip that ships, and on unusual input."""
 
 import re
 import socket
@@ -29,24 +29,25 @@ CARD = WEIGHTS.with_suffix(".md")
 
 @pytest.fixture(scope="module")
 def separator() -> Separator:
-    """Of the default model, made where there is no network."""
+    """Separator with the default model, created without a network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "socket", _no_network)
         return Separator()
 
 
 def _no_network(*_: Any, **__: Any) -> None:
-    raise AssertionError("the default model asks for the network")
+    raise AssertionError("the default model needs the network")
 
 
 @pytest.fixture(scope="module")
 def clip() -> Tensor:
-    """The true stems of the demo, `[4, 2, L]`, of its first ten seconds."""
+    """True stems of the first ten seconds of the demo, `[4, 2, L]`."""
     (song,) = songs_in(CLIPS)
     return song.references(SOURCES)[..., : 10 * RATE]
 
 
 def separated(separator: Separator, mixture: Tensor, rate: int = RATE) -> Tensor:
+    """Stems of a mixture `[2, L]`, `[4, 2, L]`."""
     stems = separator.separate(mixture, rate)
     return torch.stack([stems[source] for source in SOURCES])
 
@@ -56,20 +57,22 @@ def estimates(separator: Separator, clip: Tensor) -> Tensor:
     return separated(separator, clip.sum(0))
 
 
-def test_every_stem_comes_out_better_than_it_went_in(clip: Tensor, estimates: Tensor) -> None:
+def test_every_stem_is_better_than_the_mixture(clip: Tensor, estimates: Tensor) -> None:
     gain = sdr(clip, estimates) - sdr(clip, clip.sum(0).expand_as(clip))
     assert gain.min() > 4
     assert sdr(clip, estimates).mean() > 3
 
 
 @pytest.mark.parametrize("level", [-40, -20, 0])
-def test_level_does_not_matter(separator: Separator, clip: Tensor, estimates: Tensor, level: float) -> None:
+def test_the_level_of_the_input_does_not_matter(
+    separator: Separator, clip: Tensor, estimates: Tensor, level: float
+) -> None:
     factor = 10 ** (level / 20) / clip.sum(0).abs().max()
     again = separated(separator, clip.sum(0) * factor) / factor
     assert sdr(estimates, again).min() > 60
 
 
-def test_mono_is_separated_as_well(separator: Separator, clip: Tensor) -> None:
+def test_mono_is_separated(separator: Separator, clip: Tensor) -> None:
     mono = clip.mean(1, keepdim=True)
     true = mono.expand_as(clip)
     gain = sdr(true, separated(separator, mono.sum(0))) - sdr(true, true.sum(0).expand_as(true))
@@ -81,13 +84,13 @@ def test_silence_stays_silent(separator: Separator) -> None:
 
 
 @pytest.mark.parametrize("alone", SOURCES)
-def test_a_source_alone_goes_to_its_stem(separator: Separator, clip: Tensor, alone: str) -> None:
+def test_a_single_source_goes_to_its_stem(separator: Separator, clip: Tensor, alone: str) -> None:
     energy = separated(separator, clip[SOURCES.index(alone)]).square().sum((1, 2))
     assert SOURCES[int(energy.argmax())] == alone
     assert energy.max() / energy.sum() > 0.5
 
 
-def test_a_telephone_band_is_separated(separator: Separator, clip: Tensor) -> None:
+def test_telephone_quality_is_separated(separator: Separator, clip: Tensor) -> None:
     narrow = torch.stack([torch.cat(list(resample([stem], RATE, 8000)), -1) for stem in clip])
     wide = torch.stack([torch.cat(list(resample([stem], 8000, RATE)), -1) for stem in narrow])
     out = separated(separator, narrow.sum(0), 8000)

@@ -1,4 +1,4 @@
-"""Which files a command means, and where their stems go."""
+"""Which files are separated, and where their stems go."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def found(*inputs: Path, out: Path = OUT) -> list[tuple[str, str]]:
 def place(
     name: str, template: str = DEFAULT_TEMPLATE, folder: Path = OUT, stem: str = "vocals", ext: str = "wav"
 ) -> Path:
-    """Where one stem of one track goes."""
+    """Path of one stem of one track."""
     track = Track(Path(name), Path(name).stem)
     return plan([track], folder, template, [stem], ext)[0][stem]
 
@@ -41,7 +41,7 @@ def test_named_files_are_taken_whatever_their_suffix(tmp_path: Path) -> None:
     assert found(*inputs) == [("b.txt", "b"), ("a.mp3", "a"), ("c", "c"), (".hidden.wav", ".hidden")]
 
 
-def test_folders_are_walked(tmp_path: Path) -> None:
+def test_folders_are_searched(tmp_path: Path) -> None:
     touch(tmp_path, "b.FLAC", "a.v2.mp3", "cd 1/x.wav", "cd 1/y/x.wav", "cover.jpg", "notes.txt", "clip.mp4")
     touch(tmp_path, "._b.mp3", ".trash/old.mp3")
     assert found(tmp_path) == [
@@ -59,9 +59,9 @@ def test_a_hidden_folder_may_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [(), ("readme.txt", ".a.mp3")])
-def test_a_folder_without_audio_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_a_folder_without_audio_is_an_error(tmp_path: Path, names: tuple[str, ...]) -> None:
     touch(tmp_path, *names)
-    with pytest.raises(AudioError, match=r"no audio files.*\.mp3") as caught:
+    with pytest.raises(AudioError, match=r"contains no audio files.*\.mp3") as caught:
         find_tracks([tmp_path], OUT)
     assert str(tmp_path) in str(caught.value)
 
@@ -87,14 +87,14 @@ def test_links(tmp_path: Path) -> None:
     assert found(tmp_path / "shortcut") == [("a.mp3", "a"), ("linked.mp3", "linked")]
 
 
-def test_stems_of_earlier_runs_are_no_songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stems_of_earlier_runs_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.mp3", "separated/mdx/a/vocals.wav", "separated songs/b.mp3")
     monkeypatch.chdir(tmp_path)
     assert found(Path(), out=Path("separated")) == [("a.mp3", "a"), ("b.mp3", "separated songs/b")]
     assert found(tmp_path, out=Path("separated")) == [("a.mp3", "a"), ("b.mp3", "separated songs/b")]
 
 
-def test_stems_may_be_separated_when_named(tmp_path: Path) -> None:
+def test_stems_can_be_separated_by_name(tmp_path: Path) -> None:
     touch(tmp_path, "separated/mdx/a/vocals.wav")
     out = tmp_path / "separated"
     assert found(out / "mdx" / "a", out=out) == [("vocals.wav", "vocals")]
@@ -104,7 +104,7 @@ def test_stems_may_be_separated_when_named(tmp_path: Path) -> None:
 # --- outputs
 
 
-def test_places_are_those_of_demucs() -> None:
+def test_paths_are_those_of_demucs() -> None:
     tracks = [Track(Path("in/a.v2.mp3"), "a.v2"), Track(Path("in/cd/b.wav"), "cd/b")]
     assert plan(tracks, Path("out/mdx"), DEFAULT_TEMPLATE, ["drums", "no_drums"], "flac") == [
         {"drums": Path("out/mdx/a.v2/drums.flac"), "no_drums": Path("out/mdx/a.v2/no_drums.flac")},
@@ -177,7 +177,7 @@ def test_the_output_folder_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("template", ["{track}.{ext}", "{stem}/../{track}.{ext}"])
-def test_stems_need_names_of_their_own(template: str) -> None:
+def test_stems_must_have_different_names(template: str) -> None:
     track = Track(Path("song.mp3"), "song")
     with pytest.raises(OptionError, match=r"needs \{stem\}"):
         plan([track], OUT, template, ["drums", "vocals"], "wav")
@@ -185,16 +185,16 @@ def test_stems_need_names_of_their_own(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", [DEFAULT_TEMPLATE, "{track}/../{stem}.{ext}"])
-def test_tracks_need_places_of_their_own(template: str) -> None:
+def test_tracks_must_have_different_paths(template: str) -> None:
     names = ("song", "song") if template == DEFAULT_TEMPLATE else ("song", "other")
     tracks = [Track(Path("a/x.mp3"), names[0]), Track(Path("b/y.wav"), names[1])]
     with pytest.raises(OptionError) as caught:
         plan(tracks, OUT, template, ["drums", "vocals"], "wav")
-    for word in ("a/x.mp3", "b/y.wav", "--out"):
+    for word in ("a/x.mp3", "b/y.wav", "different folders"):
         assert word in str(caught.value)
 
 
-def test_the_proposed_template_helps() -> None:
+def test_the_suggested_template_works() -> None:
     tracks = [Track(Path("song.mp3"), "song"), Track(Path("song.wav"), "song")]
     with pytest.raises(OptionError) as caught:
         plan(tracks, OUT, DEFAULT_TEMPLATE, ["drums", "vocals"], "wav")
@@ -205,7 +205,7 @@ def test_the_proposed_template_helps() -> None:
     assert len(set(places)) == 4
 
 
-# A file name as an operating system allows it: no slash, no null.
+# File names that an operating system allows: without slash and null.
 NAMES = st.text(
     st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=40
 )
@@ -216,7 +216,7 @@ def test_any_name_stays_inside(name: str, template: str) -> None:
     try:
         path = place(name + ".mp3", template)
     except OptionError:
-        # "..", and nothing else, is a way out.
+        # Only ".." leads out of the folder.
         assert name == ".."
         return
     assert os.path.realpath(path).startswith(os.path.realpath(OUT) + os.sep)

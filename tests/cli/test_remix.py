@@ -36,3 +36,7 @@ def test_a_folder_without_songs(run: Run, tmp_path: Path) -> None:
 
 def test_required_options(run: Run) -> None:
     assert_fails(run("remix", "songs"), 2, "--out", "--songs")
+
+
+def test_invalid_number_of_songs(run: Run, tmp_path: Path) -> None:
+    assert_fails(run("remix", tmp_path, "-o", tmp_path / "out", "--songs", "0"), 2, "songs")

@@ -1,10 +1,7 @@
 """Remixes: beats and keys that are found, stems that are matched by them, and songs made of these."""
 
 import json
-import runpy
 import shutil
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -390,32 +387,3 @@ def test_mistakes_are_told(songs, tmp_path):
             automix([songs], tmp_path, **{"songs": 1, **wrong})  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match="no song has tuba; there are drums, bass, other, vocals"):
         automix([songs], tmp_path, songs=1, sources=["drums", "tuba"])
-
-
-def script(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    before = signal.getsignal(signal.SIGTERM)
-    path = Path(__file__).parents[2] / "scripts" / "automix.py"
-    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-    try:
-        runpy.run_path(str(path), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return 0
-
-
-def test_the_script(songs, tmp_path, monkeypatch, capfd):
-    assert script(monkeypatch, songs, "-o", tmp_path, "--songs", "1", "--seconds", "5", "--seed", "3") == 0
-    assert [song.name for song in find_songs(tmp_path / "train")] == ["remix_3_00000"]
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err == f"1 songs are new in {tmp_path}, 0 were there\n"
-
-
-def test_the_script_complains_in_one_line(tmp_path, monkeypatch, capfd):
-    assert script(monkeypatch, tmp_path / "nowhere", "-o", tmp_path, "--songs", "1") == 1
-    assert script(monkeypatch, tmp_path, "-o", tmp_path, "--songs", "0") == 2
-    lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith("hdemucs: ") for line in lines)
