@@ -75,5 +75,5 @@ def run(args: argparse.Namespace) -> int:
             jobs=args.jobs,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    note(f"{made} new songs; {args.out} has {args.songs} to train with and {args.held_out} held out")
+    note(f"new songs: {made}; in {args.out}: {args.songs} to train with, {args.held_out} held out")
     return 0

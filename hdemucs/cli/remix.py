@@ -75,5 +75,5 @@ def run(args: argparse.Namespace) -> int:
         )
     for name, problem in report.problems.items():
         complain(f"{name} was left out: {problem}")
-    note(f"{len(report.written)} new songs in {args.out}; {len(report.kept)} existed already")
+    note(f"new songs in {args.out}: {len(report.written)}; kept: {len(report.kept)}")
     return 0

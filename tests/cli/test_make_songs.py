@@ -20,7 +20,7 @@ def test_flags_reach_the_library(run: Run, tmp_path: Path, monkeypatch: pytest.M
     flags = ["--songs", 3, "--held-out", 2, "--seed", 7, "--seconds", 0, "--format", "flac", "--jobs", 4]
     result = run("make-songs", tmp_path, *flags)
     assert (result.status, result.out) == (0, "")
-    assert "5 new songs" in result.err
+    assert "new songs: 5" in result.err
     wanted = {"songs": 3, "held_out": 2, "seed": 7, "seconds": None, "format": "flac", "jobs": 4}
     assert calls == [(tmp_path, wanted)]
 
@@ -28,7 +28,7 @@ def test_flags_reach_the_library(run: Run, tmp_path: Path, monkeypatch: pytest.M
 def test_no_songs_at_all(run: Run, tmp_path: Path) -> None:
     result = run("make-songs", tmp_path, "--songs", "0")
     assert result.status == 0
-    assert "0 new songs" in result.err
+    assert "new songs: 0" in result.err
 
 
 def test_unknown_format(run: Run, tmp_path: Path) -> None:
