@@ -89,3 +89,11 @@ class Cancelled(HDemucsError):
 def one_line(error: BaseException) -> str:
     """Message of any exception on one line of at most 200 characters; its type if it has no message."""
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+def install_extra(extra: str) -> str:
+    """Command that installs an extra of pyproject.toml, for the end of a message.
+
+    It installs from the sources: hdemucs is on no package index.
+    """
+    return f"pip install '.[{extra}]' in the hdemucs source folder"

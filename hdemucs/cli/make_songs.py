@@ -17,8 +17,8 @@ def add_parser(commands: Any) -> None:
         description="Synthesise songs with their stems, in the layout of MusDB-HQ: OUT/train/SONG/drums.wav, "
         "... Every song is composed, played, sung and mixed from a seed. Songs that exist are kept, so a run "
         "that was stopped continues where it stopped.",
-        epilog="Needs the extra `synthesis` (pip install 'hdemucs[synthesis]'), and sounds from Debian "
-        "packages, which the error message lists if they are missing.",
+        epilog="Needs the extra `synthesis`, and sounds from Debian packages; if any are missing, the error "
+        "message says how to install them.",
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("out", type=Path, metavar="OUT", help="output folder")

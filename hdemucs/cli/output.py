@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from hdemucs.errors import OptionError
+from hdemucs.errors import OptionError, install_extra
 from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL
 
 
@@ -29,9 +29,7 @@ def needs_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise OptionError(
-            f"the package {error.name} is not installed; install it with: pip install 'hdemucs[{extra}]'"
-        ) from error
+        raise OptionError(f"the package {error.name} is not installed; run {install_extra(extra)}") from error
 
 
 def make_table(*columns: str) -> Any:
