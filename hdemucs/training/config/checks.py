@@ -1,18 +1,17 @@
 """What cannot be trained with: values out of range, settings at odds with each other or with this machine."""
 
-import inspect
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from hdemucs.checkpoint.build import ARCHITECTURES, check_arguments
-from hdemucs.errors import CheckpointError, one_line
-from hdemucs.model import Network
+from hdemucs.errors import one_line
+from hdemucs.model import NETWORKS, Network
 from hdemucs.suggest import hint
 from hdemucs.training.config.schema import Config, leaves
 
@@ -21,9 +20,9 @@ ELSEWHERE = {
     "sample_rate": "excerpts.sample_rate",
     "audio_channels": "excerpts.audio_channels",
 }
-"""Constructor arguments that the songs decide too, and their keys."""
+"""Settings of a network that the data decide as well, and their keys."""
 ANY_SOURCES = ("drums", "bass", "other", "vocals")
-"""What a network is tried with as long as only the files say what its sources are."""
+"""Sources that a network is tried with as long as only the files tell what its sources are."""
 
 
 class Problem(NamedTuple):
@@ -112,7 +111,7 @@ def _usable(sources: list[str]) -> bool:
 
 
 def _network(config: Config) -> Iterator[Problem]:
-    """The network, built without memory. That of `init` is known only when it is loaded."""
+    """Problems of the network, built without memory; that of `init` is known only when it is loaded."""
     if config.init:
         if config.model:
             yield Problem("model", "is decided by init; leave one of them out, as with model=null")
@@ -121,30 +120,30 @@ def _network(config: Config) -> Iterator[Problem]:
         yield Problem("freeze", "needs init: these weights would stay random")
     arguments = dict(config.model)
     name = arguments.pop("architecture")
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        near = hint(str(name), ARCHITECTURES)
-        yield Problem("model.architecture", f"must be one of {', '.join(ARCHITECTURES)}, not {name!r}{near}")
+    if not isinstance(name, str) or name not in NETWORKS:
+        near = hint(str(name), NETWORKS)
+        yield Problem("model.architecture", f"must be one of {', '.join(NETWORKS)}, not {name!r}{near}")
         return
-    wrong = list(_arguments(ARCHITECTURES[name], arguments))
+    wrong = list(_arguments(NETWORKS[name], arguments))
     yield from wrong
     if not wrong:
-        yield from _build(config, ARCHITECTURES[name], arguments)
+        yield from _build(config, NETWORKS[name], arguments)
 
 
 def _arguments(cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[Problem]:
-    known = [name for name in inspect.signature(cls).parameters if name not in ELSEWHERE]
+    known = [item.name for item in fields(cls.Config) if item.name not in ELSEWHERE]
     for name, value in arguments.items():
         key = f"model.{name}"
         if name in ELSEWHERE:
             yield Problem(key, f"is set by {ELSEWHERE[name]}")
         elif name not in known:
             near = hint(name, known) or f"; it takes {', '.join(known)}"
-            yield Problem(key, f"is no argument of {cls.__name__}{near}")
+            yield Problem(key, f"is not a setting of {cls.__name__}{near}")
         else:
             try:
-                check_arguments(cls, {"sources": list(ANY_SOURCES), name: value})
-            except CheckpointError:
-                yield Problem(key, f"cannot be {value!r}")
+                cls.Config(ANY_SOURCES, **{name: value})
+            except ValueError as error:
+                yield Problem(key, str(error).removeprefix(f"{name} "))
 
 
 def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[Problem]:
@@ -161,12 +160,11 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
                 **arguments,
             )
     except (ValueError, RuntimeError, OverflowError, ArithmeticError) as error:
-        yield Problem("model", f"makes no network: {one_line(error)}")
+        yield Problem("model", f"is not a valid network: {one_line(error)}")
         return
     if any(parameter.numel() == 0 for parameter in model.parameters()):
         yield Problem("model.channels", "is too small: the residual branches have a quarter of it")
-    # One window of the STFT; of a waveform network, what one output sample depends on at least.
-    needed = int(getattr(model, "n_fft", 0)) or model.valid_length(1)
+    needed = model.min_length
     length = excerpts.segment * excerpts.sample_rate
     if 0 < length < needed:
         least = math.ceil(1000 * needed / excerpts.sample_rate) / 1000
