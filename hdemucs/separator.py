@@ -28,25 +28,38 @@ Source = str | PathLike[str] | audio.AudioSource | Tensor | NDArray[Any]
 
 @dataclass(frozen=True)
 class Format:
-    """How stems are written.
+    """How stems are written; `hdemucs.audio.codecs.WRITABLE` lists the formats and their choices.
 
     Attributes:
-        format: `wav`, `flac`, `mp3` or `ogg`.
-        bits: `16`, `24` or `32f` for WAV, `16` or `24` for FLAC; None for the format's default, 16.
-        bitrate: of MP3, in kbit/s; None for 320.
-        clip: what to do with samples beyond full scale: `rescale` turns all stems down by one gain, so that
-            they still add up to the song; `clamp` cuts them off; `none` leaves it to the format.
+        format: Name of the format, such as `wav`, `flac`, `mp3` or `ogg`; also the suffix of the files.
+        bits: Bits per sample, such as `16`, `24` or `32f` (floating point) for WAV; None for the format's
+            default.
+        bitrate: Constant bitrate in kbit/s, for MP3; None for the highest.
+        clip: What happens to samples beyond full scale: `rescale` turns all stems down by one gain, so that
+            they still add up to the song; `clamp` clips them; `none` leaves it to the format.
     """
 
-    format: Literal["wav", "flac", "mp3", "ogg"] = "wav"
-    bits: Literal["16", "24", "32f"] | None = None
+    format: str = "wav"
+    bits: str | None = None
     bitrate: int | None = None
     clip: Literal["rescale", "clamp", "none"] = "rescale"
 
     def writer(
         self, paths: Mapping[str, Path], sample_rate: int, channels: int, length: int, tags: Mapping[str, str]
     ) -> audio.StemWriter:
-        """Writer of the stems of one track of `length` samples."""
+        """Writer of the stems of one track.
+
+        Args:
+            paths: File of each stem by name.
+            sample_rate: Sample rate in Hz.
+            channels: Number of channels.
+            length: Number of samples per channel.
+            tags: Tags of the files.
+
+        Raises:
+            OptionError: The options of this format contradict one another.
+            OutputError: The format cannot hold such audio.
+        """
         return audio.StemWriter(
             paths,
             sample_rate,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdemucs.audio import remix
-from hdemucs.audio.remix import stereo_weights
+from hdemucs.audio.remixing import stereo_weights
 from hdemucs.errors import AudioError
 from tests.audio.signals import noise
 

@@ -12,7 +12,7 @@ from julius.resample import resample_frac
 from torch import Tensor
 
 from hdemucs.audio import resample
-from hdemucs.audio.resample import rate_ratio
+from hdemucs.audio.resampling import rate_ratio
 from hdemucs.errors import OptionError
 from tests.audio.signals import gather, noise, snr, tones
 
