@@ -32,7 +32,7 @@ def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Te
         yield block
     if empty:
         raise AudioError(
-            f"{source.name} has no audio: its length is 0; export it again from where it came from"
+            f"{source.name} has no audio: it contains no samples; export it again from where it came from"
         )
 
 
