@@ -22,7 +22,7 @@ from tests.audio.signals import encode_libav, gather, noise, pitches, snr, tones
 RATE = 48000
 TAGS = {"title": "Für Ännchen", "artist": "日本", "album": "A", "date": "1999", "genre": "Rock"}
 TAGS |= {"track": "3", "comment": "none"}
-# Not a suffix that FFmpeg writes by.
+# Encoder and container where FFmpeg cannot choose them by the suffix.
 CONTAINERS = {"alac": ("alac", "ipod")}
 
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
@@ -41,6 +41,9 @@ def test_the_table_names_every_format_and_suffix_once():
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in suffixes)
     assert {*suffixes} == codecs.SUFFIXES > codecs.LOSSY_SUFFIXES > {".mp3"}
     assert all(codec.suffixes[0] == f".{name}" for name, codec in WRITABLE.items())
+    heading, _, *rows = codecs.markdown_table().splitlines()
+    assert {row.count("|") for row in rows} == {heading.count("|")}
+    assert all(f" {suffix} " in codecs.markdown_table() for suffix in suffixes)
 
 
 # --- reading
@@ -52,7 +55,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("codecs")
     paths = {codec.name: folder / f"song{codec.suffixes[0]}" for codec in CODECS}
     for name, path in paths.items():
-        encode_libav(path, [tones(RATE, 2.0)], RATE, *CONTAINERS.get(name, (None, None)), tags=TAGS)
+        codec, container = CONTAINERS.get(name, (None, None))
+        encode_libav(path, [tones(RATE, 2.0)], RATE, codec, container, TAGS)
     return paths
 
 

@@ -173,6 +173,16 @@ LOSSY_SUFFIXES = frozenset(suffix for codec in CODECS if codec.lossy for suffix 
 """Those of `SUFFIXES` behind which samples are rarely those that were encoded."""
 
 
+def markdown_table() -> str:
+    """Markdown table of all formats, for the documentation."""
+    rows = ["| format | suffixes | | bits | written |", "|---|---|---|---|---|"]
+    for codec in CODECS:
+        written = "yes" if codec.name in WRITABLE else "no"
+        cells = (codec.name, " ".join(codec.suffixes), codec.description, ", ".join(codec.bits), written)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def find_by_content(head: bytes) -> Codec | None:
     """Format of a file that starts with `head` (at least 4 bytes), or None where FFmpeg has to find out."""
     return next((codec for codec in CODECS if codec.magic and head.startswith(codec.magic)), None)
