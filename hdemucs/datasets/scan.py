@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdemucs.audio.resample import rate_ratio
+from hdemucs.audio.resampling import rate_ratio
 from hdemucs.datasets.check import Cache, FileFacts, SongFacts, check_song
 from hdemucs.datasets.songs import Song
 from hdemucs.datasets.training_songs import MUSDB_VALIDATION, Found, TrainingSong, find, ordered_sources

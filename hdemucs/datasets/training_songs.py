@@ -30,7 +30,7 @@ import yaml
 from torch import Tensor
 
 from hdemucs import audio
-from hdemucs.audio.resample import rate_ratio
+from hdemucs.audio.resampling import rate_ratio
 from hdemucs.datasets.songs import MUSDB_HELP, STEM_STREAMS, Song, songs_in
 from hdemucs.errors import TrainingError
 from hdemucs.suggest import hint
