@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from hdemucs.datasets.songs import STEM_STREAMS
+from hdemucs.datasets import STEM_STREAMS
 from hdemucs.synthesis.dataset import Task
 
 RATE = 8000
