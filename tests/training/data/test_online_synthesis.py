@@ -1,5 +1,6 @@
-"""Songs that are made while a network trains."""
+"""Songs synthesised while a network trains."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,20 +8,14 @@ import soundfile
 import yaml
 
 from hdemucs.cli import main
-from hdemucs.errors import TrainingError
+from hdemucs.errors import HDemucsError, SynthesisError, WorkerError
 from hdemucs.synthesis import dataset
-from hdemucs.training.config.schema import Config
-from hdemucs.training.data.online_synthesis import MadeSongs
+from hdemucs.synthesis.dataset import Task
+from hdemucs.training.config.schema import SynthesisSettings
+from hdemucs.training.data.online_synthesis import OnlineSynthesis
 from hdemucs.training.interrupt import Interrupt
 from hdemucs.training.run import Run
-from tests.training.songs import (
-    SMALL,
-    be_killed,
-    lack_a_package,
-    make_made_song,
-    take_long,
-    write_songs,
-)
+from tests.training.songs import SMALL, be_killed, lack_a_package, make_tones, take_long, write_songs
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +24,42 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "make", make_made_song)
+def tones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Songs are tones, which need no sounds installed."""
+    monkeypatch.setattr(dataset, "make", make_tones)
 
 
-def config(songs: int = 2, epochs: int = 3, jobs: int = 1, seed: int = 0) -> Config:
-    settings = Config(epochs=epochs, seed=seed)
-    settings.synthesis.songs, settings.synthesis.seconds, settings.synthesis.jobs = songs, 1.0, jobs
-    return settings
+def synthesis(
+    folder: Path,
+    *,
+    seconds: float = 1.0,
+    jobs: int = 1,
+    epochs: int = 3,
+    seed: int = 0,
+    main: bool = True,
+) -> OnlineSynthesis:
+    settings = SynthesisSettings(songs=2, seconds=seconds, jobs=jobs)
+    return OnlineSynthesis(settings, folder, epochs=epochs, seed=seed, main=main)
 
 
 def train(data: Path, out: Path, *more: str) -> int:
-    made = ("synthesis.songs=2", "synthesis.seconds=1", *more)
-    return main(["train", "--config", "debug", f"data={data}", "-o", str(out), *SMALL, *made])
+    synthesised = ("synthesis.songs=2", "synthesis.seconds=1", *more)
+    return main(["train", "--config", "debug", f"data={data}", "-o", str(out), *SMALL, *synthesised])
 
 
-def test_no_song_is_in_two_epochs_or_in_two_runs_of_different_seeds(tmp_path: Path) -> None:
+def test_no_song_is_in_two_epochs_or_in_runs_of_different_seeds(tmp_path: Path) -> None:
     names = [
         song.name
         for seed in range(3)
         for epoch in range(5)
-        for song in MadeSongs(config(seed=seed), tmp_path, True).of(epoch)
+        for song in synthesis(tmp_path, seed=seed).of(epoch)
     ]
     assert len(set(names)) == len(names) == 3 * 5 * 2
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_songs_of_this_epoch_and_the_next_are_there_and_no_others(
-    tmp_path: Path, made: None, jobs: int
-) -> None:
-    songs = MadeSongs(config(jobs=jobs), tmp_path / "songs", True)
+def test_only_songs_of_this_epoch_and_the_next_exist(tmp_path: Path, tones: None, jobs: int) -> None:
+    songs = synthesis(tmp_path / "songs", jobs=jobs)
     with Interrupt() as interrupt, songs:
         for epoch in range(3):
             assert songs.ready(epoch, interrupt)
@@ -74,12 +75,12 @@ def test_songs_of_this_epoch_and_the_next_are_there_and_no_others(
 
 
 def begin_and_stop(folder: Path) -> None:
-    with Interrupt() as interrupt, MadeSongs(config(), folder, True) as songs:
+    with Interrupt() as interrupt, synthesis(folder) as songs:
         songs.ready(0, interrupt)
         raise KeyboardInterrupt
 
 
-def test_a_stopped_run_keeps_the_songs_that_are_whole(tmp_path: Path, made: None) -> None:
+def test_a_stopped_run_keeps_its_finished_songs(tmp_path: Path, tones: None) -> None:
     folder = tmp_path / "songs"
     with pytest.raises(KeyboardInterrupt):
         begin_and_stop(folder)
@@ -90,12 +91,10 @@ def test_a_stopped_run_keeps_the_songs_that_are_whole(tmp_path: Path, made: None
     assert {path: path.stat().st_mtime_ns for path in (folder / "epoch 1, 1 s").rglob("*.wav")} == first
 
 
-def test_songs_of_another_length_are_made_anew(tmp_path: Path, made: None) -> None:
+def test_songs_of_another_length_are_synthesised_again(tmp_path: Path, tones: None) -> None:
     with pytest.raises(KeyboardInterrupt):
         begin_and_stop(tmp_path / "songs")
-    longer = config(epochs=1)
-    longer.synthesis.seconds = 2.0
-    with Interrupt() as interrupt, MadeSongs(longer, tmp_path / "songs", True) as songs:
+    with Interrupt() as interrupt, synthesis(tmp_path / "songs", epochs=1, seconds=2.0) as songs:
         assert songs.ready(0, interrupt)
         for song in songs.of(0):
             assert soundfile.info(song.song.files["drums"][0]).duration == 2.0
@@ -103,14 +102,13 @@ def test_songs_of_another_length_are_made_anew(tmp_path: Path, made: None) -> No
 
 def test_an_interrupt_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "make", take_long)
-    songs = MadeSongs(config(), tmp_path / "songs", True)
-    with Interrupt() as interrupt, songs:
+    with Interrupt() as interrupt, synthesis(tmp_path / "songs") as songs:
         interrupt.asked = True
         assert not songs.ready(0, interrupt)
 
 
-def test_a_process_that_is_no_maker_makes_nothing(tmp_path: Path) -> None:
-    songs = MadeSongs(config(), tmp_path / "songs", maker=False)
+def test_only_the_main_process_synthesises(tmp_path: Path) -> None:
+    songs = synthesis(tmp_path / "songs", main=False)
     with Interrupt() as interrupt, songs:
         assert songs.ready(0, interrupt)
     assert not (tmp_path / "songs").exists()
@@ -118,32 +116,36 @@ def test_a_process_that_is_no_maker_makes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "error", "message"),
     [
-        (lack_a_package, r"pyworld is not here\); pip install 'hdemucs\[synthesis\]'"),
-        (be_killed, "was killed, perhaps for want of memory; lower synthesis.jobs"),
+        (lack_a_package, SynthesisError, r"the package pyworld: pip install 'hdemucs\[synthesis\]'"),
+        (be_killed, WorkerError, "was killed, probably for lack of memory; lower synthesis.jobs"),
     ],
 )
-def test_what_stops_the_making_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault, message
+def test_errors_of_workers_have_a_remedy(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Task], None],
+    error: type[HDemucsError],
+    message: str,
 ) -> None:
     monkeypatch.setattr(dataset, "make", fault)
-    songs = MadeSongs(config(), tmp_path / "songs", True)
-    with pytest.raises(TrainingError, match=message), Interrupt() as interrupt, songs:
+    songs = synthesis(tmp_path / "songs")
+    with pytest.raises(error, match=message), Interrupt() as interrupt, songs:
         songs.ready(0, interrupt)
 
 
-def test_a_run_with_made_songs_that_is_gone_on_with_repeats_the_whole_one(
-    data: Path, tmp_path: Path, made: None
+def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
+    data: Path, tmp_path: Path, tones: None
 ) -> None:
-    whole, parts, without = (Run(tmp_path / name) for name in ("whole", "parts", "without"))
-    assert train(data, whole.folder) == 0
-    assert train(data, parts.folder, "epochs=1") == 0
-    settings = yaml.safe_load(parts.config.read_text())
-    parts.config.write_text(yaml.safe_dump({**settings, "epochs": 3}))
-    assert main(["train", "--resume", str(parts.folder)]) == 0
+    at_once, resumed, without = (Run(tmp_path / name) for name in ("at once", "resumed", "without"))
+    assert train(data, at_once.folder) == 0
+    assert train(data, resumed.folder, "epochs=1") == 0
+    settings = yaml.safe_load(resumed.config.read_text())
+    resumed.config.write_text(yaml.safe_dump({**settings, "epochs": 3}))
+    assert main(["train", "--resume", str(resumed.folder)]) == 0
     assert train(data, without.folder, "synthesis.songs=0") == 0
-    losses = [[line["loss"] for line in run.history("step")] for run in (whole, parts, without)]
+    losses = [[line["loss"] for line in run.history("step")] for run in (at_once, resumed, without)]
     assert len(losses[0]) == 3 * 8
     assert losses[0] == losses[1] != losses[2]
-    assert not whole.made.exists()
+    assert not at_once.made.exists()
