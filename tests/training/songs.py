@@ -1,7 +1,6 @@
 """Small songs whose stems a tiny network learns to separate within seconds."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +82,3 @@ def lack_a_package(task: Task) -> None:
 
 def be_killed(task: Task) -> None:
     os._exit(9)
-
-
-def take_long(task: Task) -> None:
-    time.sleep(2)
-    make_tones(task)

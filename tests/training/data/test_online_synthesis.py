@@ -15,7 +15,7 @@ from hdemucs.training.config.schema import SynthesisSettings
 from hdemucs.training.data.online_synthesis import OnlineSynthesis
 from hdemucs.training.interrupt import Interrupt
 from hdemucs.training.run import Run
-from tests.training.songs import SMALL, be_killed, lack_a_package, make_tones, take_long, write_songs
+from tests.training.songs import SMALL, be_killed, lack_a_package, make_tones, write_songs
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_no_song_is_in_two_epochs_or_in_runs_of_different_seeds(tmp_path: Path) 
     assert len(set(names)) == len(names) == 3 * 5 * 2
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_only_songs_of_this_epoch_and_the_next_exist(tmp_path: Path, tones: None, jobs: int) -> None:
     songs = synthesis(tmp_path / "songs", jobs=jobs)
     with Interrupt() as interrupt, songs:
@@ -92,16 +92,15 @@ def test_a_stopped_run_keeps_its_finished_songs(tmp_path: Path, tones: None) -> 
 
 
 def test_songs_of_another_length_are_synthesised_again(tmp_path: Path, tones: None) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        begin_and_stop(tmp_path / "songs")
+    for song in synthesis(tmp_path / "songs").of(0):
+        make_tones(Task(song.song.path, seed=0, seconds=1.0, held_out=False, format="wav"))
     with Interrupt() as interrupt, synthesis(tmp_path / "songs", epochs=1, seconds=2.0) as songs:
         assert songs.ready(0, interrupt)
         for song in songs.of(0):
             assert soundfile.info(song.song.files["drums"][0]).duration == 2.0
 
 
-def test_an_interrupt_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "make", take_long)
+def test_an_interrupt_ends_the_wait(tmp_path: Path, tones: None) -> None:
     with Interrupt() as interrupt, synthesis(tmp_path / "songs") as songs:
         interrupt.asked = True
         assert not songs.ready(0, interrupt)
@@ -135,6 +134,7 @@ def test_errors_of_workers_have_a_remedy(
         songs.ready(0, interrupt)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
     data: Path, tmp_path: Path, tones: None
 ) -> None:

@@ -155,6 +155,7 @@ print(*(hashlib.sha256(one).hexdigest() for one in changed))
 """
 
 
+@pytest.mark.slow
 def test_results_are_the_same_in_every_call_and_process():
     runs = [subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True) for _ in range(2)]
     digests = [digest for run in runs for digest in run.stdout.split()]
