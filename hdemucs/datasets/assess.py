@@ -77,9 +77,9 @@ class _Assessment:
             return None
         extra = [name for name in used if name not in self._sources and name != "mixture"]
         if extra:
-            self._note(f"{', '.join(extra)} is not one of the sources", "it is left in the mixture")
+            self._note(f"has stems besides the sources ({', '.join(extra)})", "they are left in the mixture")
         if "mixture" in used and len(known) == len(self._sources):
-            self._compare(used, "the mixture tells the rest" if extra else "their sum is trained on")
+            self._compare(used, "the rest is taken from the mixture" if extra else "their sum is trained on")
             if not extra:
                 del used["mixture"]  # the stems are all there is
         if not any(facts.peak for facts in used.values()):

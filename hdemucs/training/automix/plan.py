@@ -85,8 +85,8 @@ def plan_remix(
     """
     order = np.random.default_rng([seed, 0, number // len(songs)]).permutation(len(songs))
     rng = np.random.default_rng([seed, 1, number])
-    for step in range(len(songs)):
-        leader = int(order[(number + step) % len(songs)])
+    for turn in range(len(songs)):
+        leader = int(order[(number + turn) % len(songs)])
         length = min(seconds, 0.8 * songs[leader].seconds)
         parts = _Mixer(songs, leader, length, rng).mix(sources)
         if parts is not None:
@@ -140,12 +140,9 @@ class _Mixer:
             song = self._songs[index]
             if index in used or source not in song.loudness:
                 continue
-            pitch = 0
-            if source not in UNPITCHED:
-                shift = best_pitch(key, song.chroma)
-                if shift is None:
-                    continue
-                pitch = shift
+            pitch = 0 if source in UNPITCHED else best_pitch(key, song.chroma)
+            if pitch is None:
+                continue
             octave = 2.0 ** round(math.log2(period / song.period))
             if abs(octave * song.period / period - 1) > MAX_TEMPO:
                 continue
