@@ -29,7 +29,7 @@ from hdemucs.training.config.schema import Config
 from hdemucs.training.curves import Curves
 from hdemucs.training.data.augment import Augment
 from hdemucs.training.data.excerpts import Excerpts, Order
-from hdemucs.training.data.online_synthesis import MadeSongs
+from hdemucs.training.data.online_synthesis import OnlineSynthesis
 from hdemucs.training.data.repitch import Repitch
 from hdemucs.training.interrupt import Interrupt, leave_interrupts_to_parent
 from hdemucs.training.objective.losses import reconstruction
@@ -105,7 +105,13 @@ class Trainer:
     def _prepare_data(self, songs: Scan) -> None:
         augment = self.config.augment
         self.songs = songs.train
-        self.made = MadeSongs(self.config, self.run.made, self.main)
+        self.made = OnlineSynthesis(
+            self.config.synthesis,
+            self.run.made,
+            epochs=self.config.epochs,
+            seed=self.config.seed,
+            main=self.main,
+        )
         self.augment = Augment(
             shift=self._shift,
             flip_channels=augment.flip_channels,

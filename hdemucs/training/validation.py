@@ -54,7 +54,7 @@ def score_song(model: Model, song: TrainingSong, config: Config, device: torch.d
         device: to separate on.
     """
     sources, rate = model.sources, model.sample_rate
-    stems, known = song.whole(sources, rate, model.audio_channels)
+    stems, known = song.full_track(sources, rate, model.audio_channels)
     separator = Separator(model, overlap=config.validation.overlap, device=str(device))
     separated = separator.separate(stems.sum(0), rate)
     estimates = torch.stack([separated[source] for source in sources])
