@@ -105,8 +105,8 @@ def compressor_gain(
 ) -> np.ndarray:
     """Compute the gain of a compressor, for every sample.
 
-    After a peak the measured level falls by a constant number of dB per second. In the logarithmic domain this
-    is a running maximum, which numpy provides.
+    After a peak the measured level falls by a constant number of dB per second. In the logarithmic domain
+    this is a running maximum, which numpy provides.
 
     Args:
         audio: Audio to measure, its channels linked.

@@ -1,7 +1,7 @@
 """The mixing desk: a channel strip for each part, a bus for each stem, and the mix bus.
 
-Stems still add up to the mixture after the mix bus: its equaliser is linear, and the gain of its compressor and
-limiter is computed from the mixture and applied to all stems alike.
+Stems still add up to the mixture after the mix bus: its equaliser is linear, and the gain of its compressor
+and limiter is computed once and applied to all stems alike.
 """
 
 from collections.abc import Mapping, Sequence
