@@ -107,8 +107,8 @@ def make_song(
         "other": other_names,
         "vocals": f"{singing.lead.name}, {singing.manner}",
     }
-    prefix = "held-out " if held_out else ""
-    return Multitrack(f"{prefix}{genre.name} {seed:06d}", mastered, description)
+    kind = "held-out " if held_out else ""
+    return Multitrack(f"{kind}{genre.name} {seed:06d}", mastered, description)
 
 
 def _excerpt(form: Form, singing: Singing, seconds: float | None, rng: np.random.Generator) -> Window:

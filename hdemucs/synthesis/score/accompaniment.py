@@ -13,7 +13,7 @@ from hdemucs.synthesis.score.notes import Note
 
 
 @dataclass(frozen=True)
-class Player:
+class Accompanist:
     """A musician who plays one part in one section.
 
     Attributes:
@@ -96,11 +96,11 @@ def play_layer(form: Form, layer: Layer, low: int, rng: np.random.Generator) -> 
         if section.energy + 0.1 * rng.standard_normal() < layer.entry:
             continue
         pattern_rng = np.random.default_rng([seed, section.number])
-        notes += ROLES[layer.role](Player(form, section, low, pattern_rng, rng))
+        notes += ROLES[layer.role](Accompanist(form, section, low, pattern_rng, rng))
     return notes
 
 
-def _pad(player: Player) -> list[Note]:
+def _pad(player: Accompanist) -> list[Note]:
     """Sustained chords, sometimes with the bass note."""
     with_bass = player.pattern_rng.random() < 0.4
     notes = []
@@ -112,7 +112,7 @@ def _pad(player: Player) -> list[Note]:
     return notes
 
 
-def _comp(player: Player) -> list[Note]:
+def _comp(player: Accompanist) -> list[Note]:
     """Comping: chords in a rhythm drawn for the song, sometimes with the left hand on the downbeat."""
     steps, beat = player.steps, player.form.grid.division
     if player.pattern_rng.random() < 0.35:
@@ -147,7 +147,7 @@ _STRUMS = (
 )
 
 
-def _strum(player: Player) -> list[Note]:
+def _strum(player: Accompanist) -> list[Note]:
     """Strummed down- and upstrokes, string after string."""
     pattern = _STRUMS[player.pattern_rng.integers(len(_STRUMS))]
     notes = []
@@ -164,7 +164,7 @@ def _strum(player: Player) -> list[Note]:
     return notes
 
 
-def _pick(player: Player) -> list[Note]:
+def _pick(player: Accompanist) -> list[Note]:
     """Fingerpicking: the thumb on the beats, the fingers in between."""
     steps, half = player.steps, player.half
     order = player.pattern_rng.permutation([1, 2, 3, 2, 3, 1, 2, 3])
@@ -181,7 +181,7 @@ def _pick(player: Player) -> list[Note]:
     return notes
 
 
-def _arp(player: Player) -> list[Note]:
+def _arp(player: Accompanist) -> list[Note]:
     """Arpeggios: up, down, up and down, or skipping."""
     steps = player.steps
     pace = int(player.pattern_rng.choice([1, player.half, player.half]))
@@ -204,7 +204,7 @@ def _arp(player: Player) -> list[Note]:
     return notes
 
 
-def _power(player: Player) -> list[Note]:
+def _power(player: Accompanist) -> list[Note]:
     """Power chords: sustained, with the kick drum, in eighths, or palm-muted between accents."""
     steps = player.steps
     style = int(player.pattern_rng.integers(4))
@@ -228,7 +228,7 @@ def _power(player: Player) -> list[Note]:
     return notes
 
 
-def _riff(player: Player) -> list[Note]:
+def _riff(player: Accompanist) -> list[Note]:
     """A pentatonic riff of one or two bars, which may follow the roots of the chords."""
     steps = player.steps
     length = steps * int(player.pattern_rng.integers(1, 3))
@@ -256,7 +256,7 @@ def _riff(player: Player) -> list[Note]:
     return notes
 
 
-def _stab(player: Player) -> list[Note]:
+def _stab(player: Accompanist) -> list[Note]:
     """Stabs: short chords off the downbeat, in every bar, every second or every fourth."""
     steps = player.steps
     rhythm = sorted(int(step) for step in player.pattern_rng.choice(range(1, steps), 3, replace=False))
@@ -270,7 +270,7 @@ def _stab(player: Player) -> list[Note]:
     return notes
 
 
-def _scratch(player: Player) -> list[Note]:
+def _scratch(player: Accompanist) -> list[Note]:
     """Funk guitar scratching: sixteenths on the upper strings, many of them muted."""
     open_steps = {int(step) for step in player.pattern_rng.choice(player.steps, 5, replace=False)}
     muted = {step for step in range(player.steps) if player.pattern_rng.random() < 0.4}
@@ -283,7 +283,7 @@ def _scratch(player: Player) -> list[Note]:
     return notes
 
 
-def _skank(player: Player) -> list[Note]:
+def _skank(player: Accompanist) -> list[Note]:
     """Reggae skank: chords on the off-beats, sometimes doubled like an organ bubble."""
     beat, half = player.form.grid.division, player.half
     doubled = player.pattern_rng.random() < 0.3
@@ -299,7 +299,7 @@ def _skank(player: Player) -> list[Note]:
     ]
 
 
-def _montuno(player: Player) -> list[Note]:
+def _montuno(player: Accompanist) -> list[Note]:
     """Montuno: octaves and chord notes in a syncopated pattern."""
     steps = (
         [0, 3, 6, 8, 10, 12, 14] if player.pattern_rng.random() < 0.5 else [0, 2, 3, 5, 6, 8, 10, 11, 13, 14]
@@ -316,7 +316,7 @@ def _montuno(player: Player) -> list[Note]:
     return notes
 
 
-def _oompah(player: Player) -> list[Note]:
+def _oompah(player: Accompanist) -> list[Note]:
     """Oompah: the bass on the first beat, chords on the others."""
     beat = player.form.grid.division
     notes = []
@@ -327,7 +327,7 @@ def _oompah(player: Player) -> list[Note]:
     return notes
 
 
-def _bossa(player: Player) -> list[Note]:
+def _bossa(player: Accompanist) -> list[Note]:
     """Bossa nova guitar: the thumb on the half notes, syncopated chords above."""
     notes = []
     for bar, led in player.voicings().items():
@@ -339,7 +339,7 @@ def _bossa(player: Player) -> list[Note]:
     return notes
 
 
-ROLES: dict[str, Callable[[Player], list[Note]]] = {
+ROLES: dict[str, Callable[[Accompanist], list[Note]]] = {
     "pad": _pad,
     "comp": _comp,
     "strum": _strum,
