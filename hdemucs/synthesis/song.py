@@ -114,10 +114,10 @@ def make_song(
 def _excerpt(form: Form, singing: Singing, seconds: float | None, rng: np.random.Generator) -> Window:
     """Choose an excerpt that starts just before a bar, preferably one with singing."""
     bars = form.sections[-1].bars.stop
-    full_length = bars * form.grid.bar + 2.0  # seconds, the last notes ring out
-    if seconds is None or seconds >= full_length:
-        return Window(0.0, full_length if seconds is None else seconds)
-    last = max(0, int((full_length - seconds) / form.grid.bar))
+    duration = bars * form.grid.bar + 2.0  # the last notes ring out
+    if seconds is None or seconds >= duration:
+        return Window(0.0, duration if seconds is None else seconds)
+    last = max(0, int((duration - seconds) / form.grid.bar))
     window = Window(0.0, seconds)
     for _ in range(_TRIES):
         lead_in = rng.uniform(0.03, 0.4)  # so that no early note on the first beat is cut off

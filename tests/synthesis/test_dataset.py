@@ -12,6 +12,12 @@ from hdemucs.synthesis import dataset
 from hdemucs.synthesis.dataset import Task, write_song, write_songs
 from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.song import STEMS, Multitrack
+from tests.synthesis.studio import furnish
+
+
+@pytest.fixture
+def studio(tmp_path, monkeypatch):
+    return furnish(tmp_path, monkeypatch)
 
 
 def loud_song(seed: int = 0) -> Multitrack:

@@ -9,6 +9,12 @@ from hdemucs.synthesis.score.genres import GENRES
 from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.song import STEMS, make_song
 from hdemucs.synthesis.sounds import choose_sounds
+from tests.synthesis.studio import furnish
+
+
+@pytest.fixture
+def studio(tmp_path, monkeypatch):
+    return furnish(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", PATCHES)

@@ -7,6 +7,12 @@ from hdemucs.synthesis.drums.kits import DRUMS
 from hdemucs.synthesis.score.grooves import Hit
 from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.sounds import choose_sounds
+from tests.synthesis.studio import furnish
+
+
+@pytest.fixture
+def studio(tmp_path, monkeypatch):
+    return furnish(tmp_path, monkeypatch)
 
 
 def test_synthesised_kits_have_every_drum():

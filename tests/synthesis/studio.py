@@ -14,9 +14,8 @@ from hdemucs.synthesis.voice import ensemble, vocals
 from tests.synthesis.tiny import hum, tiny_sounds, tiny_voice
 
 
-@pytest.fixture
-def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sound]:
-    """Stands in for installed sounds and voices, both for training and held out; returns the sounds."""
+def furnish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sound]:
+    """Stand in for installed sounds and voices, both for training and held out; returns the sounds."""
     monkeypatch.setattr(SoundFont, "play", _play_sines)
     monkeypatch.setattr(vocals, "sing", hum)
     monkeypatch.setattr(ensemble, "sing", hum)
