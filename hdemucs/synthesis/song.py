@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
-from hdemucs.synthesis.instruments.base import choose_instrument, silence
+from hdemucs.synthesis.instruments.base import silence
+from hdemucs.synthesis.instruments.families import choose_instrument
 from hdemucs.synthesis.mixing.production import (
     Desk,
     balance,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdemucs.synthesis.drums.kits import DRUMS
-from hdemucs.synthesis.instruments.base import FAMILIES
+from hdemucs.synthesis.instruments.families import FAMILIES
 from hdemucs.synthesis.score.accompaniment import ROLES, play_layer
 from hdemucs.synthesis.score.basslines import LOWEST, STYLES, play_bass
 from hdemucs.synthesis.score.form import Form, make_form
