@@ -106,7 +106,7 @@ def make_song(
         "drums": kit_name,
         "bass": bass_name,
         "other": other_names,
-        "vocals": f"{singing.lead.name}, {singing.manner}",
+        "vocals": f"{singing.lead.name}, {singing.style}",
     }
     kind = "held-out " if held_out else ""
     return Song(f"{kind}{genre.name} {seed:06d}", mastered, description)
