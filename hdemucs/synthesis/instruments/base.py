@@ -22,11 +22,11 @@ class Player(Protocol):
 
         Args:
             notes: In any order, overlapping or not. Those that start before 0 or after the end are skipped.
-            seconds: Length of the result. Notes still sounding at the end are cut off.
+            seconds: Length of the result, above 0. Notes still sounding at the end are cut off.
             rng: Source of everything that varies from take to take.
 
         Returns:
-            Float32 `[2, length]` at `RATE`; silence where no note sounds.
+            Float32 `[2, length]` at `RATE`; silence before the first note and soon after the last.
         """
         ...
 

@@ -2,10 +2,10 @@
 
 import ctypes
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ class SoundFont:
         length = round(seconds * RATE)
         audio = np.zeros((2, -(-length // _BLOCK) * _BLOCK), np.float32)
         with _synthesiser(self.path) as (synth, font):
+            write = partial(_write_float(), synth.synth)
             synth.program_select(channel, font, bank, program)
             # Registered parameter 0 is the range of the pitch wheel, in semitones and cents.
             for control, value in ((101, 0), (100, 0), (6, _BEND_RANGE), (38, 0)):
@@ -101,7 +102,7 @@ class SoundFont:
             now = 0
             bend = 0
             for block, key, velocity, cents in _events(notes, seconds, transpose):
-                now = _render(synth, audio, now, block * _BLOCK)
+                now = _render(write, audio, now, block * _BLOCK)
                 if velocity and cents != bend:
                     bend = cents
                     synth.pitch_bend(channel, round(np.clip(bend / (100 * _BEND_RANGE), -1, 1) * 8191))
@@ -109,7 +110,7 @@ class SoundFont:
                     synth.noteon(channel, key, velocity)
                 else:
                     synth.noteoff(channel, key)
-            _render(synth, audio, now, audio.shape[1])
+            _render(write, audio, now, audio.shape[1])
         return audio[:, :length]
 
 
@@ -144,23 +145,23 @@ def _synthesiser(path: Path) -> Iterator[tuple[Any, int]]:
         synth.delete()
 
 
-def _render(synth: Any, audio: np.ndarray, start: int, end: int) -> int:
+def _render(write: Callable[..., int], audio: np.ndarray, start: int, end: int) -> int:
     """Fill samples `start` to `end` and return where rendering has got to."""
     end = min(end, audio.shape[1])
     if end > start:
         left, right = (row.ctypes.data_as(ctypes.c_void_p) for row in audio)
-        _write_float(fluidsynth())(synth.synth, end - start, left, start, 1, right, start, 1)
+        write(end - start, left, start, 1, right, start, 1)
     return max(start, end)
 
 
-@cache
-def _write_float(module: Any) -> Any:
+def _write_float() -> Callable[..., int]:
     """`fluid_synth_write_float`, which pyfluidsynth does not bind: its 16-bit output has random dither."""
     pointer, number = ctypes.c_void_p, ctypes.c_int
     arguments = (pointer, number, pointer, number, number, pointer, number, number)
-    return module.cfunc(
+    function: Callable[..., int] = fluidsynth().cfunc(
         "fluid_synth_write_float", number, *((f"a{i}", t, 1) for i, t in enumerate(arguments))
     )
+    return function
 
 
 @cache
