@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
-from hdemucs.synthesis.instruments.base import choose_instrument, silence
+from hdemucs.synthesis.instruments.base import silence
+from hdemucs.synthesis.instruments.families import choose_instrument
 from hdemucs.synthesis.mixing.production import (
     Desk,
     balance,
@@ -105,7 +106,7 @@ def make_song(
         "drums": kit_name,
         "bass": bass_name,
         "other": other_names,
-        "vocals": f"{singing.lead.name}, {singing.manner}",
+        "vocals": f"{singing.lead.name}, {singing.style}",
     }
     kind = "held-out " if held_out else ""
     return Multitrack(f"{kind}{genre.name} {seed:06d}", mastered, description)

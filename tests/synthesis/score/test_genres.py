@@ -1,6 +1,6 @@
 import pytest
 
-from hdemucs.synthesis.instruments.base import FAMILIES
+from hdemucs.synthesis.instruments.families import FAMILIES
 from hdemucs.synthesis.score.accompaniment import ROLES
 from hdemucs.synthesis.score.basslines import STYLES
 from hdemucs.synthesis.score.genres import GENRES
