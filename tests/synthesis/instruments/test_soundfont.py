@@ -1,21 +1,19 @@
+"""Soundfonts: timing and pitch of notes, presets, and errors."""
+
 import sys
 
 import numpy as np
 import pytest
 
-from hdemucs.errors import TrainingError
-from hdemucs.synthesis.instruments import soundfont
+from hdemucs.errors import SynthesisError
 from hdemucs.synthesis.instruments.soundfont import SoundFont
 from hdemucs.synthesis.score.notes import RATE, Note
-from tests.synthesis.tiny import FLUIDSYNTH, write_soundfont
+from tests.synthesis.tiny import write_soundfont
 
 
 @pytest.fixture
-def font(tmp_path, monkeypatch):
-    monkeypatch.setattr(soundfont, "_fluidsynth", lambda: FLUIDSYNTH)
-    soundfont._write_float.cache_clear()
-    yield SoundFont(write_soundfont(tmp_path / "tiny.sf2"))
-    soundfont._write_float.cache_clear()
+def font(tmp_path, tiny_fluidsynth) -> SoundFont:
+    return SoundFont(write_soundfont(tmp_path / "tiny.sf2"))
 
 
 def pitch_of(audio: np.ndarray) -> float:
@@ -23,13 +21,13 @@ def pitch_of(audio: np.ndarray) -> float:
     return float(np.argmax(spectrum)) * RATE / len(audio)
 
 
-def test_the_presets_of_a_file_are_known_without_playing_it(font):
+def test_presets_are_read_from_the_file(font):
     assert font.has(0, 33)
     assert font.has(128, 0)
     assert not font.has(0, 34)
 
 
-def test_notes_sound_when_they_should(font):
+def test_notes_start_and_end_on_time(font):
     audio = font.play([Note(0.5, 0.25, 69, 0.8)], 1.2, 0)
     assert audio.shape == (2, round(1.2 * RATE))
     assert audio.dtype == np.float32
@@ -40,23 +38,26 @@ def test_notes_sound_when_they_should(font):
 
 @pytest.mark.parametrize("transpose", [0, 4, -3])
 @pytest.mark.parametrize("pitch", [69, 69.5])
-def test_other_samples_sound_at_the_same_pitch(font, pitch, transpose):
+def test_transposed_keys_are_bent_back_to_the_pitch(font, pitch, transpose):
     audio = font.play([Note(0, 1, pitch, 0.8)], 1, 0, transpose=transpose)
     assert pitch_of(audio[0]) == pytest.approx(440 * 2 ** ((pitch - 69) / 12), rel=0.003)
 
 
-def test_notes_outside_are_left_out(font):
+def test_notes_outside_the_window_or_the_keyboard_are_skipped(font):
     assert not font.play([Note(-1, 0.5, 60, 1), Note(2, 1, 60, 1), Note(0, 1, 300, 1)], 1, 0).any()
 
 
-def test_a_file_that_is_no_soundfont_is_refused(tmp_path, font):
+@pytest.mark.usefixtures("tiny_fluidsynth")
+def test_another_file_is_refused(tmp_path):
     path = tmp_path / "other.sf2"
     path.write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match=r"other\.sf2: is no soundfont"):
+    with pytest.raises(SynthesisError, match=r"other\.sf2: not a soundfont .* reinstall"):
         SoundFont(path).play([], 1, 0)
 
 
-def test_a_missing_fluidsynth_is_named_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fluidsynth", None)
-    with pytest.raises(TrainingError, match="apt-get install libfluidsynth3"):
+def test_a_missing_library_is_reported_with_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / "fluidsynth.py").write_text('raise ImportError("Couldn\'t find the FluidSynth library.")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "fluidsynth", raising=False)
+    with pytest.raises(SynthesisError, match=r"pip install .* apt-get install libfluidsynth3"):
         SoundFont(write_soundfont(tmp_path / "tiny.sf2")).play([], 1, 0)
