@@ -11,8 +11,13 @@ from hdemucs.synthesis.score.notes import RATE, Note
 from tests.synthesis.tiny import write_soundfont
 
 
-@pytest.fixture
-def font(tmp_path, tiny_fluidsynth) -> SoundFont:
+@pytest.fixture(params=["stand-in", pytest.param("fluidsynth", marks=pytest.mark.sounds)])
+def font(request, tmp_path) -> SoundFont:
+    """A soundfont, played by the stand-in and, where it is installed, by fluidsynth itself."""
+    if request.param == "stand-in":
+        request.getfixturevalue("tiny_fluidsynth")
+    else:
+        pytest.importorskip("fluidsynth", reason="fluidsynth is not installed", exc_type=ImportError)
     return SoundFont(write_soundfont(tmp_path / "tiny.sf2"))
 
 
@@ -33,14 +38,15 @@ def test_notes_start_and_end_on_time(font):
     assert audio.dtype == np.float32
     loud = np.flatnonzero(np.abs(audio[0]) > 1e-3) / RATE
     assert loud[0] == pytest.approx(0.5, abs=0.003)
-    assert loud[-1] == pytest.approx(0.75, abs=0.003)
+    assert loud[-1] == pytest.approx(0.75, abs=0.01)
 
 
 @pytest.mark.parametrize("transpose", [0, 4, -3])
 @pytest.mark.parametrize("pitch", [69, 69.5])
 def test_transposed_keys_are_bent_back_to_the_pitch(font, pitch, transpose):
+    # Ten cents: the sample is 4 cents sharp, and fluidsynth bends by 127/128 of what is asked for.
     audio = font.play([Note(0, 1, pitch, 0.8)], 1, 0, transpose=transpose)
-    assert pitch_of(audio[0]) == pytest.approx(440 * 2 ** ((pitch - 69) / 12), rel=0.003)
+    assert pitch_of(audio[0]) == pytest.approx(440 * 2 ** ((pitch - 69) / 12), rel=0.006)
 
 
 def test_notes_outside_the_window_or_the_keyboard_are_skipped(font):
