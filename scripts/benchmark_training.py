@@ -60,8 +60,9 @@ def ours(args: argparse.Namespace, folder: Path) -> list[float]:
     ]
     config, model, songs = check("hdemucs_musdb", settings)
     trainer = Trainer(config, model, songs, Run(folder / "run"))
-    # The last stem is for sound of no known source.
-    stems = torch.nn.functional.pad(examples(args), (0, 0, 0, 0, 0, 1))
+    stems = torch.cat(
+        [examples(args), torch.zeros(args.batch, 1, 2, round((args.seconds + SHIFT) * RATE))], 1
+    )
     known = torch.ones(args.batch, len(SOURCES), dtype=torch.bool)
     taken = []
     for step in range(args.steps + 1):
