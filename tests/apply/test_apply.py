@@ -1,4 +1,4 @@
-"""Applying models: equal to `demucs`, consistent with themselves, exact for a model that returns its input."""
+"""Applying models: equal to `demucs`, consistent with themselves, exact for a model returning its input."""
 
 import threading
 from collections.abc import Iterator
