@@ -1,4 +1,4 @@
-"""Signals to be scored: noise, and something like music at 16 bits, without a file."""
+"""Synthetic signals to score: noise, and something like music."""
 
 import math
 
@@ -11,13 +11,16 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def sixteen_bits(signals: Tensor) -> Tensor:
-    """As a WAV file holds them. In float32 a band without sound is emptier than the rounding errors of the
-    normal equations, and museval's own scores change by decibels with the order of the sources."""
+    """Signals rounded to 16 bits, as in most WAV files.
+
+    In float32, an empty frequency band is below the rounding errors of the normal equations, and museval's
+    own scores change by decibels with the order of the sources.
+    """
     return (signals * 32768).round() / 32768
 
 
 def music(sources: int, channels: int, length: int, rate: int) -> Tensor:
-    """Decaying harmonic notes on the beat, panned, with nothing near the upper end of the spectrum."""
+    """Decaying harmonic notes on the beat, panned, at 16 bits; the top of the spectrum is empty."""
     generator = torch.Generator().manual_seed(sources)
     time = torch.arange(length, dtype=torch.float64) / rate
     tracks = torch.zeros(sources, channels, length, dtype=torch.float64)
@@ -34,6 +37,6 @@ def music(sources: int, channels: int, length: int, rate: int) -> Tensor:
 
 
 def separated(references: Tensor, leak: float = 0.1, artifacts: float = 0.02) -> Tensor:
-    """What a network might make of the sum: some of the others is left, some noise has come in."""
+    """Estimates as a network might make them: with some of the other sources, and some noise."""
     others = references.sum(0, keepdim=True) - references
     return references + leak * others + artifacts * references.std() * noise(*references.shape, seed=1)
