@@ -10,11 +10,10 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
 from hdemucs.checkpoint import load, save
-from hdemucs.checkpoint.build import ARCHITECTURES
 from hdemucs.datasets.scan import Scan, scan
 from hdemucs.errors import TrainingError
 from hdemucs.files import write_whole
-from hdemucs.model import Bag, Network
+from hdemucs.model import NETWORKS, Bag, Network
 from hdemucs.training.build import build_trainer, on_cpu
 from hdemucs.training.config.load import dump, load_config
 from hdemucs.training.config.schema import Config
@@ -107,7 +106,7 @@ def _prepare(config: Config, scanning: ScanCallback | None) -> tuple[Network, Sc
 
 def _new_network(config: Config, sources: Sequence[str]) -> Network:
     arguments = dict(config.model)
-    architecture = ARCHITECTURES[arguments.pop("architecture")]
+    architecture = NETWORKS[arguments.pop("architecture")]
     return architecture(
         sources=sources,
         audio_channels=config.excerpts.audio_channels,

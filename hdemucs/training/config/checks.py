@@ -1,18 +1,17 @@
 """Checks of a configuration: values out of range, settings that contradict each other or this machine."""
 
-import inspect
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from hdemucs.checkpoint.build import ARCHITECTURES, check_arguments
-from hdemucs.errors import CheckpointError, one_line
-from hdemucs.model import Network
+from hdemucs.errors import one_line
+from hdemucs.model import NETWORKS, Network
 from hdemucs.suggest import hint
 from hdemucs.training.config.schema import Config, leaves
 
@@ -21,7 +20,7 @@ ELSEWHERE = {
     "sample_rate": "excerpts.sample_rate",
     "audio_channels": "excerpts.audio_channels",
 }
-"""Constructor arguments that the songs depend on too, and the keys that set them."""
+"""Settings of a network that the songs decide as well, and the keys that set them."""
 ANY_SOURCES = ("drums", "bass", "other", "vocals")
 """Sources for checking a network while the songs, which decide them, are not known yet."""
 
@@ -111,7 +110,7 @@ def _usable(sources: list[str]) -> bool:
 
 
 def _network(config: Config) -> Iterator[ConfigProblem]:
-    """Build the network without memory. That of `init` is known only once it is loaded."""
+    """Problems of the network, built without memory; that of `init` is known only once it is loaded."""
     if config.init:
         if config.model:
             yield ConfigProblem(
@@ -122,32 +121,30 @@ def _network(config: Config) -> Iterator[ConfigProblem]:
         yield ConfigProblem("freeze", "needs init; without it, the frozen weights would stay random")
     arguments = dict(config.model)
     name = arguments.pop("architecture")
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        near = hint(str(name), ARCHITECTURES)
-        yield ConfigProblem(
-            "model.architecture", f"must be one of {', '.join(ARCHITECTURES)}, not {name!r}{near}"
-        )
+    if not isinstance(name, str) or name not in NETWORKS:
+        near = hint(str(name), NETWORKS)
+        yield ConfigProblem("model.architecture", f"must be one of {', '.join(NETWORKS)}, not {name!r}{near}")
         return
-    wrong = list(_arguments(ARCHITECTURES[name], arguments))
+    wrong = list(_arguments(NETWORKS[name], arguments))
     yield from wrong
     if not wrong:
-        yield from _build(config, ARCHITECTURES[name], arguments)
+        yield from _build(config, NETWORKS[name], arguments)
 
 
 def _arguments(cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[ConfigProblem]:
-    known = [name for name in inspect.signature(cls).parameters if name not in ELSEWHERE]
+    known = [item.name for item in fields(cls.Config) if item.name not in ELSEWHERE]
     for name, value in arguments.items():
         key = f"model.{name}"
         if name in ELSEWHERE:
             yield ConfigProblem(key, f"is set by {ELSEWHERE[name]}")
         elif name not in known:
             near = hint(name, known) or f"; it takes {', '.join(known)}"
-            yield ConfigProblem(key, f"is not an argument of {cls.__name__}{near}")
+            yield ConfigProblem(key, f"is not a setting of {cls.__name__}{near}")
         else:
             try:
-                check_arguments(cls, {"sources": list(ANY_SOURCES), name: value})
-            except CheckpointError:
-                yield ConfigProblem(key, f"cannot be {value!r}")
+                cls.Config(ANY_SOURCES, **{name: value})
+            except ValueError as error:
+                yield ConfigProblem(key, str(error).removeprefix(f"{name} "))
 
 
 def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[ConfigProblem]:
@@ -164,12 +161,11 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
                 **arguments,
             )
     except (ValueError, RuntimeError, OverflowError, ArithmeticError) as error:
-        yield ConfigProblem("model", f"does not describe a valid network: {one_line(error)}")
+        yield ConfigProblem("model", f"is not a valid network: {one_line(error)}")
         return
     if any(parameter.numel() == 0 for parameter in model.parameters()):
         yield ConfigProblem("model.channels", "is too small: the residual branches have a quarter as many")
-    # One window of the STFT; for a waveform network, the least input that gives one output sample.
-    needed = int(getattr(model, "n_fft", 0)) or model.valid_length(1)
+    needed = model.min_length
     length = excerpts.segment * excerpts.sample_rate
     if 0 < length < needed:
         least = math.ceil(1000 * needed / excerpts.sample_rate) / 1000

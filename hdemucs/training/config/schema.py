@@ -175,7 +175,7 @@ class Config:
     sources: list[str] | None = key(
         None, "names of the stems; null: those found in data, or those of the model given as init"
     )
-    model: dict[str, Any] = key({}, "architecture, HDemucs or Demucs, and arguments of its constructor")
+    model: dict[str, Any] = key({}, "architecture, such as HDemucs, and settings of that network")
     init: str | None = key(
         None, "model to fine-tune: a name, a file or hf://user/repo, with #k for member k of a bag"
     )

@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from hdemucs.checkpoint.build import ARCHITECTURES
 from hdemucs.errors import TrainingError
+from hdemucs.model import NETWORKS
 from hdemucs.training.config.load import dump, folder_of_configs, load_config, names_of_configs
 from hdemucs.training.config.schema import Config, describe, leaves
 
@@ -54,7 +54,7 @@ def test_every_published_configuration_is_expected_here():
 def test_published_network_has_its_size(name: str, tmp_path: Path):
     config = load_config(name, [f"data={tmp_path}"])
     arguments = dict(config.model)
-    architecture = ARCHITECTURES[arguments.pop("architecture")]
+    architecture = NETWORKS[arguments.pop("architecture")]
     with torch.device("meta"):
         model = architecture(sources=SOURCES, sample_rate=config.excerpts.sample_rate, **arguments)
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 3) == MILLIONS[name]
@@ -190,8 +190,8 @@ def test_all_mistakes_are_told_at_once_with_their_places(load: Load, tmp_path: P
             f"{path}: loss.kind: must be one of l1, mse, not 'l3'",
             f"{path}: loss.weights.vocal: is no source of this training, which has vocals, drums; "
             "did you mean vocals?",
-            f"{path}: model.chanels: is no argument of HDemucs; did you mean channels?",
-            f"{path}: model.depth: cannot be 'deep'",
+            f"{path}: model.chanels: is not a setting of HDemucs; did you mean channels?",
+            f"{path}: model.depth: must be a whole number, not 'deep'",
             f"{path}: batch_size: 10 examples cannot be divided into 4 equal parts",
             f"{path}: epochs: must be a whole number, not 2.5",
         ]
@@ -238,9 +238,9 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
         ),
         ("model.sample_rate=8000", "is set by excerpts.sample_rate"),
         ("model.channels=3", "is too small"),
-        ("model.depth=3", "makes no network: depth 3 is too small"),
-        ("model.depth=99", "cannot be 99"),
-        ("model.spectrogram=power", "makes no network"),
+        ("model.depth=3", "is not a valid network: depth 3 is too small"),
+        ("model.depth=99", "must be from 1 to 16, not 99"),
+        ("model.spectrogram=power", "must be one of complex, amplitude"),
     ],
 )
 def test_single_mistakes(load: Load, override: str, expected: str):
