@@ -55,17 +55,18 @@ def train(
     """
     settings = load_config(config, overrides)
     run = Run(out or Path("runs") / Path(config).stem)
-    processes = PartialState(cpu=on_cpu(settings))
-    if processes.is_main_process:
-        run.refuse_existing()
-    with _logging_to(run, processes.is_main_process), processes.main_process_first():
+    with _processes(settings) as processes:
         if processes.is_main_process:
-            model, songs = _prepare(settings, scanning)
-            log.info("%s", songs.report())
-            write_whole(run.config, dump(settings))
-            # Last, since this file makes the folder a run.
-            save(model, run.initial, provenance={"init": settings.init, "seed": settings.seed})
-    return _train(run, settings, progress, scanning)
+            run.refuse_existing()
+        with _logging_to(run, processes.is_main_process), processes.main_process_first():
+            if processes.is_main_process:
+                model, songs = _prepare(settings, scanning)
+                log.info("%s", songs.report())
+                write_whole(run.config, dump(settings))
+                # Last, since this file makes the folder a run.
+                save(model, run.initial, provenance={"init": settings.init, "seed": settings.seed})
+        _train(run, settings, processes, progress, scanning)
+    return run
 
 
 def check(
@@ -89,7 +90,10 @@ def resume(
     `config.yaml` are unchanged. To train for longer, raise `epochs` in that file.
     """
     run = Run.existing(folder)
-    return _train(run, load_config(str(run.config), []), progress, scanning)
+    settings = load_config(str(run.config))
+    with _processes(settings) as processes:
+        _train(run, settings, processes, progress, scanning)
+    return run
 
 
 def _prepare(config: Config, scanning: ScanCallback | None) -> tuple[Network, Scan]:
@@ -134,9 +138,14 @@ def _scan(
     return songs
 
 
-def _train(run: Run, config: Config, progress: StepCallback | None, scanning: ScanCallback | None) -> Run:
+def _train(
+    run: Run,
+    config: Config,
+    processes: PartialState,
+    progress: StepCallback | None,
+    scanning: ScanCallback | None,
+) -> None:
     """Train the network of a run, from its checkpoint if there is one."""
-    processes = PartialState(cpu=on_cpu(config))
     with _logging_to(run, processes.is_main_process):
         model = load(run.initial)
         assert not isinstance(model, Bag)
@@ -154,13 +163,19 @@ def _train(run: Run, config: Config, progress: StepCallback | None, scanning: Sc
             len(songs.train),
             len(songs.valid),
         )
-        try:
-            build_trainer(config, model, songs, run, progress).train()
-        finally:
-            # accelerate keeps its settings for the lifetime of the process; the next run may need others.
-            processes.destroy_process_group()
-            AcceleratorState._reset_state(reset_partial_state=True)
-    return run
+        build_trainer(config, model, songs, run, progress).train()
+
+
+@contextmanager
+def _processes(config: Config) -> Iterator[PartialState]:
+    """The processes that train together, as torchrun or accelerate launched them; one without these."""
+    processes = PartialState(cpu=on_cpu(config))
+    try:
+        yield processes
+    finally:
+        # accelerate keeps its settings for the lifetime of the process; the next run may need others.
+        processes.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @contextmanager
