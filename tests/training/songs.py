@@ -1,4 +1,4 @@
-"""Made-up songs whose stems a tiny network can tell apart within seconds."""
+"""Artificial songs whose stems a tiny network learns to separate within seconds."""
 
 import os
 import time
@@ -17,7 +17,7 @@ SOURCES = ("drums", "bass")
 def write_song(
     folder: Path, seed: int, seconds: float = 4.0, sources: tuple[str, ...] = SOURCES, rate: int = RATE
 ) -> None:
-    """A folder of stems: noise in beats, and tones below it."""
+    """Write a folder of stems: noise in beats, and tones below it."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
@@ -32,7 +32,7 @@ def write_song(
 
 
 def write_songs(folder: Path, count: int = 4, seconds: float = 4.0) -> Path:
-    """`train/` and `valid/` with songs of two stems."""
+    """Write `train/` and `valid/` with songs of two stems."""
     for index in range(count):
         write_song(folder / "train" / f"song {index}", index, seconds)
     write_song(folder / "valid" / "held out", 100, seconds)
@@ -64,7 +64,7 @@ SMALL = (
     "averages.per_batch=[0.9]",
     "averages.per_epoch=[0.5]",
 )
-"""Overrides that make a configuration train in a second."""
+"""Overrides with which a configuration trains an epoch in a second."""
 
 
 def make_made_song(task: Task) -> None:
