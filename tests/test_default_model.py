@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import hdemucs
-from hdemucs.audio.resample import resample
+from hdemucs.audio.resampling import resample
 from hdemucs.cli.demo import CLIPS
 from hdemucs.datasets.songs import songs_in
 from hdemucs.evaluation.metrics.sdr import sdr

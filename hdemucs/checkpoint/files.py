@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from hdemucs.checkpoint.build import build
 from hdemucs.checkpoint.importers import demucs, torchaudio
+from hdemucs.checkpoint.limits import check_plain, check_tensors, read_yaml
 from hdemucs.checkpoint.pickles import ClassName, read_pickle
 from hdemucs.errors import CheckpointError, one_line
 from hdemucs.files import sha256, write_whole
@@ -93,17 +93,17 @@ def _load_safetensors(path: Path) -> Network:
         raise CheckpointError(f"it is damaged or not a safetensors file ({one_line(error)})") from error
     try:
         if KEY in metadata:
-            own = json.loads(metadata[KEY])
+            own = check_plain(json.loads(metadata[KEY]))
             if own["format"] != FORMAT:
                 raise CheckpointError(f"its format {own['format']!r:.20} needs a newer hdemucs")
             return build(own["architecture"], dict(own["arguments"]), state)
         if "structure" in metadata:
             raise CheckpointError("its weights are packed by DiffQ, which cannot be read yet")
         if "klass" in metadata:
-            args = demucs.decode_json(json.loads(metadata.get("args", "[]")))
-            kwargs = demucs.decode_json(json.loads(metadata.get("kwargs", "{}")))
+            args = demucs.decode_json(check_plain(json.loads(metadata.get("args", "[]"))))
+            kwargs = demucs.decode_json(check_plain(json.loads(metadata.get("kwargs", "{}"))))
             return demucs.import_class(metadata["klass"], args, kwargs, state)
-    except (ValueError, KeyError, TypeError, RecursionError, ZeroDivisionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"its metadata cannot be understood ({one_line(error)})") from error
     raise CheckpointError("it does not say which network its weights belong to; save it with hdemucs")
 
@@ -113,7 +113,7 @@ def _load_pickled(path: Path) -> Network:
     if not isinstance(package, dict):
         raise CheckpointError("it does not hold weights by name; it is not a model file")
     if "klass" not in package:
-        return torchaudio.import_state(_tensors(package))
+        return torchaudio.import_state(check_tensors(package))
     klass = package["klass"]
     if not (isinstance(klass, type) and issubclass(klass, ClassName)):
         raise CheckpointError("it does not name the class of its network")
@@ -121,23 +121,11 @@ def _load_pickled(path: Path) -> Network:
     if isinstance(packed, dict) and "__quantized" in packed:
         raise CheckpointError("its weights are packed by DiffQ, which cannot be read yet")
     args, kwargs = package.get("args", ()), package.get("kwargs", {})
-    return demucs.import_class(klass.path, args, kwargs, _tensors(packed))
-
-
-def _tensors(state: object) -> dict[str, torch.Tensor]:
-    if not isinstance(state, dict) or not state:
-        raise CheckpointError("it does not hold weights by name; it is not a model file")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise CheckpointError(f"its {name!r:.60} is not a tensor by name; it is not a model file")
-    return state
+    return demucs.import_class(klass.path, check_plain(args), check_plain(kwargs), check_tensors(packed))
 
 
 def _load_bag(path: Path) -> Bag:
-    try:
-        bag = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise CheckpointError(f"it is not valid YAML ({one_line(error)})") from error
+    bag = read_yaml(path)
     if not isinstance(bag, dict) or not isinstance(bag.get("models"), list) or not bag["models"]:
         raise CheckpointError("a bag of models needs a list `models` with the signatures of its members")
     weights = bag.get("weights") or [None] * len(bag["models"])
@@ -146,7 +134,9 @@ def _load_bag(path: Path) -> Bag:
     members: dict[str, Network] = {}
     rows: dict[str, list[float]] = {}
     for signature, row in zip(bag["models"], weights, strict=True):
-        name = str(signature)
+        if not isinstance(signature, str):
+            raise CheckpointError(f"its member {signature!r:.60} is not a signature")
+        name = signature
         if name not in members:
             member = load(_member(path.parent, name))
             if isinstance(member, Bag):

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader
 from hdemucs.errors import HDemucsError
 from hdemucs.training.data.augment import Augment
 from hdemucs.training.data.excerpts import Excerpts, Order
-from hdemucs.training.data.online_synthesis import MadeSongs
-from hdemucs.training.interrupt import Interrupt, leave_interrupts_to_parent
+from hdemucs.training.data.online_synthesis import OnlineSynthesis
+from hdemucs.training.interrupt import Interrupt
+from hdemucs.workers import start_worker
 
 
 class Batches:
@@ -31,7 +32,7 @@ class Batches:
         excerpts: Returns the excerpts of an epoch, counted from 0.
         order: Which of them make which batch.
         augment: Augmentation of a batch.
-        made: Songs synthesised for one epoch each.
+        synthesis: Songs synthesised for one epoch each, which may be none.
         workers: Number of processes that read; 0 to read in this one.
         seed: Seed of the augmentation.
         device: Device of the batches.
@@ -43,7 +44,7 @@ class Batches:
         excerpts: Callable[[int], Excerpts],
         order: Order,
         augment: Augment,
-        made: MadeSongs,
+        synthesis: OnlineSynthesis,
         *,
         workers: int,
         seed: int,
@@ -53,24 +54,24 @@ class Batches:
         self.excerpts = excerpts
         self.order = order
         self.augment = augment
-        self._made = made
+        self._synthesis = synthesis
         self._workers = workers
         self._seed = seed
         self._device = device
         self._rank = rank
 
     def __enter__(self) -> "Batches":
-        self._made.__enter__()
+        self._synthesis.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._made.__exit__(kind, error, trace)
+        self._synthesis.__exit__(kind, error, trace)
 
     def ready(self, epoch: int, interrupt: Interrupt) -> bool:
         """Wait until the songs of an epoch, counted from 0, are there; False if interrupted."""
-        return self._made.ready(epoch, interrupt)
+        return self._synthesis.ready(epoch, interrupt)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's part of each batch of an epoch, augmented.
@@ -89,7 +90,7 @@ class Batches:
             self.excerpts(epoch),
             batch_sampler=list(self.order.batches(epoch, start)),
             num_workers=self._workers,
-            worker_init_fn=leave_interrupts_to_parent,
+            worker_init_fn=_start_worker,
             pin_memory=self._device.type == "cuda",
         )
         with _errors_of_workers():
@@ -106,6 +107,10 @@ def step_generator(
     words = [seed, epoch, step, rank, *purpose.encode()]
     state = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
     return torch.Generator(device).manual_seed(state)
+
+
+def _start_worker(_: int) -> None:
+    start_worker()
 
 
 @contextlib.contextmanager

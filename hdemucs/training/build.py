@@ -3,7 +3,7 @@
 import torch
 from accelerate import Accelerator
 
-from hdemucs.datasets.scan import Scan
+from hdemucs.datasets import Scan
 from hdemucs.memory import keep_freed_memory
 from hdemucs.model import Network
 from hdemucs.optim.factory import build_optimizer
@@ -12,7 +12,7 @@ from hdemucs.training.batches import Batches
 from hdemucs.training.config.schema import Config
 from hdemucs.training.data.augment import Augment
 from hdemucs.training.data.excerpts import Excerpts, Order
-from hdemucs.training.data.online_synthesis import MadeSongs
+from hdemucs.training.data.online_synthesis import OnlineSynthesis
 from hdemucs.training.data.repitch import Repitch
 from hdemucs.training.objective.objective import Objective
 from hdemucs.training.objective.penalty import SingularValuePenalty
@@ -77,11 +77,17 @@ def _batches(config: Config, network: Network, songs: Scan, run: Run, accelerato
     shift = round(config.excerpts.shift * rate)
     length = network.valid_length(round(config.excerpts.segment * rate)) + shift
     repitch = Repitch(**vars(settings.repitch)) if settings.repitch.probability else None
-    made = MadeSongs(config, run.made, accelerator.is_main_process)
+    synthesis = OnlineSynthesis(
+        config.synthesis,
+        run.made,
+        epochs=config.epochs,
+        seed=config.seed,
+        main=accelerator.is_main_process,
+    )
 
     def excerpts(epoch: int) -> Excerpts:
         return Excerpts(
-            [*songs.train, *made.of(epoch)],
+            [*songs.train, *synthesis.of(epoch)],
             network.sources,
             sample_rate=rate,
             audio_channels=network.audio_channels,
@@ -106,7 +112,7 @@ def _batches(config: Config, network: Network, songs: Scan, run: Run, accelerato
             mute=settings.mute,
             mono=settings.mono,
         ),
-        made,
+        synthesis,
         workers=config.excerpts.workers,
         seed=config.seed,
         device=accelerator.device,

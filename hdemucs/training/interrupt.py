@@ -5,14 +5,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from hdemucs.workers import start_worker
-
 SIGNALS = ("SIGINT", "SIGTERM")
-
-
-def leave_interrupts_to_parent(_: int = 0) -> None:
-    """Prepare a worker process; takes the worker's number, as a `DataLoader` passes it."""
-    start_worker()
 
 
 class Interrupt:

@@ -1,7 +1,7 @@
 """Starting and resuming a run: configuration, songs, network, trainer."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
 from hdemucs.checkpoint import load, save
-from hdemucs.datasets.scan import Scan, scan
+from hdemucs.datasets import Scan, ScanCallback, scan
 from hdemucs.errors import TrainingError
 from hdemucs.files import write_whole
 from hdemucs.model import NETWORKS, Bag, Network
@@ -22,9 +22,6 @@ from hdemucs.training.run import Run
 from hdemucs.training.trainer import StepCallback
 
 log = logging.getLogger("hdemucs.training")
-
-ScanCallback = Callable[[int, int], None]
-"""Called with the number of files checked so far, and the number of all files."""
 
 
 def train(
@@ -50,6 +47,7 @@ def train(
     Raises:
         TrainingError: The configuration or the songs cannot be used, or the loss became infinite or NaN.
         CheckpointError, UnknownModelError, DownloadError: The model to start from cannot be loaded.
+        SynthesisError, WorkerError: Songs cannot be synthesised, or a process that did so was killed.
         OutputError: The run cannot be written.
         KeyboardInterrupt: Training was interrupted; the run can be resumed.
     """

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from hdemucs.datasets.training_songs import TrainingSong
+from hdemucs.datasets import TrainingSong
 from hdemucs.evaluation.metrics.sdr import sdr
 from hdemucs.model import Model
 from hdemucs.separator import Separator
@@ -74,7 +74,7 @@ class Validation:
 
     def _score(self, model: Model, song: TrainingSong) -> Scores:
         sources, rate = model.sources, model.sample_rate
-        stems, known = song.whole(sources, rate, model.audio_channels)
+        stems, known = song.full_track(sources, rate, model.audio_channels)
         separator = Separator(model, overlap=self._overlap, device=str(self._accelerator.device))
         separated = separator.separate(stems.sum(0), rate)
         estimates = torch.stack([separated[source] for source in sources])

@@ -269,7 +269,7 @@ def demucs_metadata(**changes: str) -> dict[str, str]:
                 kwargs='{"sources": ["a"], "segment": {"_type": "fraction", "numerator": 1, '
                 '"denominator": 0}}'
             ),
-            "metadata cannot be understood",
+            "denominator 0",
         ),
         (demucs_metadata(structure="{}"), "DiffQ"),
         ({"hdemucs": '{"format": 2}'}, "needs a newer hdemucs"),

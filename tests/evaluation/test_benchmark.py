@@ -14,7 +14,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from hdemucs.datasets.songs import STEM_STREAMS, Song, find_songs
+from hdemucs.datasets import STEM_STREAMS, Song, find_songs
 from hdemucs.errors import AudioError, EvaluationError, OptionError
 from hdemucs.evaluation.benchmark.methods import (
     FolderMethod,

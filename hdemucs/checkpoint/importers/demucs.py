@@ -7,12 +7,12 @@ one-dimensional; `checkpoint.build.fit_weights` adds their frequency axis.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from torch import Tensor
 
 from hdemucs.checkpoint.build import build, listing
+from hdemucs.checkpoint.limits import fraction
 from hdemucs.errors import CheckpointError
 from hdemucs.model import Demucs, HDemucs, Network
 
@@ -243,6 +243,6 @@ def decode_json(value: Any) -> Any:
     """Decode settings as `demucs` writes them to the Hugging Face hub, where fractions are objects."""
     if isinstance(value, dict):
         if value.get("_type") == "fraction":
-            return Fraction(value["numerator"], value["denominator"])
+            return fraction(value["numerator"], value["denominator"])
         return {key: decode_json(item) for key, item in value.items()}
     return [decode_json(item) for item in value] if isinstance(value, list) else value

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hdemucs import audio
-from hdemucs.datasets.songs import Song, together
+from hdemucs.datasets import Song, align_lengths
 from hdemucs.errors import AudioError, OptionError
 from hdemucs.separator import Separator
 from hdemucs.tracks import SUFFIXES
@@ -121,7 +121,7 @@ class FolderMethod:
             raise AudioError(f"{self.folder / song.name} has no estimates of {', '.join(song.sources)}")
         rate = song.sample_rate
         signals = [torch.cat(list(audio.convert(audio.open(file), rate, 2)), -1) for file in files]
-        return together(f"{self.folder / song.name}", signals, rate), rate
+        return align_lengths(f"{self.folder / song.name}", signals, rate), rate
 
     def _file(self, song: Song, source: str) -> Path | None:
         folder = self.folder / song.name

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hdemucs import __version__
-from hdemucs.datasets.songs import Song, together
+from hdemucs.datasets import Song, align_lengths
 from hdemucs.errors import EvaluationError, HDemucsError, OptionError
 from hdemucs.evaluation.benchmark.methods import Method
 from hdemucs.evaluation.metrics.bsseval import bss_eval
@@ -126,7 +126,7 @@ def _score(
     song: Song, sources: Sequence[str], estimates: Tensor, rate: int, took: float, target: Path
 ) -> None:
     references = song.references(sources, rate, channels=estimates.shape[1])
-    length = together(song.name, [references[0], estimates[0]], rate).shape[-1]
+    length = align_lengths(song.name, [references[0], estimates[0]], rate).shape[-1]
     references, estimates = references[..., :length], estimates[..., :length]
     started = time.perf_counter()
     window = round(WINDOW_SECONDS * rate)

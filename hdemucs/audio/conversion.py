@@ -1,24 +1,29 @@
-"""From any source to what a model was trained on: its sample rate, its channels, finite samples."""
+"""Turning any source into what a model was trained on: its sample rate and channels, finite samples."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from hdemucs.audio.remix import remix
-from hdemucs.audio.resample import resample, resample_part
+from hdemucs.audio.remixing import remix
+from hdemucs.audio.resampling import resample, resample_part
 from hdemucs.audio.source import AudioSource
 from hdemucs.errors import AudioError
 
 
 def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Tensor]:
-    """Read a source from the start in the sample rate (Hz) and number of channels of a model.
+    """Read a source from the start, with another sample rate and number of channels.
+
+    Args:
+        source: Source to read.
+        sample_rate: Sample rate of the result in Hz.
+        channels: Number of channels of the result.
 
     Returns:
         Blocks `[channels, n]`, n >= 1, float32.
 
     Raises:
-        AudioError: while iterating: the source is damaged, has NaN or infinite samples, or no audio at all.
+        AudioError: While iterating: the source is damaged, is empty, or has samples that are NaN or infinite.
     """
     remixed = (remix(block, channels) for block in _finite(source))
     empty = True
@@ -26,24 +31,26 @@ def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Te
         empty = False
         yield block
     if empty:
-        raise AudioError(f"{source.name} has no audio: it has no samples; export it again from its origin")
+        raise AudioError(
+            f"{source.name} has no audio: it contains no samples; export it again from where it came from"
+        )
 
 
 def convert_part(source: AudioSource, start: int, length: int, sample_rate: int, channels: int) -> Tensor:
-    """Read a part of what `convert` gives, without the rest, and without a look at whether it is finite.
+    """Read a part of what `convert` gives, without decoding the rest or checking that samples are finite.
 
     Args:
-        source: to read from.
-        start: first frame of the part, in the new sample rate.
-        length: of the part, in the new sample rate.
-        sample_rate: to resample to, in Hz.
-        channels: to remix to.
+        source: Source to read.
+        start: First sample of the part, counted at the new sample rate.
+        length: Number of samples per channel, counted at the new sample rate.
+        sample_rate: Sample rate of the result in Hz.
+        channels: Number of channels of the result.
 
     Returns:
         `[channels, n]` float32; n is less than `length` only at the end of the source.
 
     Raises:
-        AudioError: the source is damaged, or has channels that cannot be remixed.
+        AudioError: The source is damaged, or its channels cannot be remixed to `channels`.
     """
 
     def read(start: int, length: int) -> Tensor:
@@ -53,10 +60,10 @@ def convert_part(source: AudioSource, start: int, length: int, sample_rate: int,
 
 
 def _finite(source: AudioSource) -> Iterator[Tensor]:
-    """The blocks of a source, after a look at every sample."""
+    """Blocks of a source, every sample checked."""
     start = 0
     for block in source.blocks():
-        # One NaN would spread over the whole track through its mean and deviation.
+        # A single NaN would spread over the whole track through its mean and deviation.
         bad = ~torch.isfinite(block).all(dim=0)
         if bad.any():
             second = (start + int(bad.int().argmax())) / source.sample_rate

@@ -1,4 +1,4 @@
-"""Where files go: temporary names, and what an operating system's refusal means to the user."""
+"""Where files are written: temporary names first, final names once all are whole."""
 
 import errno
 import os
@@ -7,19 +7,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import soundfile
-
 from hdemucs.errors import OutputError
 
 _ELSEWHERE = "choose another folder for the output"
 _FULL = f"the disk is full; free some space, or {_ELSEWHERE}"
 _NOT_A_FOLDER = f"a part of its path is a file, not a folder; {_ELSEWHERE}"
-_REFUSALS = {
+_FORBIDDEN = f"you do not have permission to write in its folder; {_ELSEWHERE}"
+_REASONS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EFBIG: "files may not grow that large here; choose mp3 or flac, or another disk",
-    errno.EACCES: f"its folder is not yours to write in; {_ELSEWHERE}",
-    errno.EPERM: f"its folder is not yours to write in; {_ELSEWHERE}",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
     errno.EROFS: f"its disk is read-only; {_ELSEWHERE}",
     errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
     errno.ENOTDIR: _NOT_A_FOLDER,
@@ -29,23 +28,25 @@ _REFUSALS = {
 
 
 @contextmanager
-def refusals(path: Path) -> Iterator[None]:
-    """Turn what the operating system or libsndfile raises while `path` is written into an OutputError."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError raised while `path` is written into an OutputError with a remedy.
+
+    An OSError without an `errno` comes from an encoder, and is a message with a remedy already.
+    """
     try:
         yield
-    except soundfile.SoundFileError:
-        # libsndfile keeps the system's reason to itself; of a file that could be opened, it is this one.
-        raise OutputError(
-            f"cannot write {path}: the disk seems full; free some space, or {_ELSEWHERE}"
-        ) from None
     except OSError as error:
-        reason = _REFUSALS.get(error.errno or 0, f"{error.strerror or error}; {_ELSEWHERE}")
-        raise OutputError(f"cannot write {path}: {reason}") from None
+        unknown = f"{error.strerror}; {_ELSEWHERE}" if error.strerror else str(error)
+        raise OutputError(f"cannot write {path}: {_REASONS.get(error.errno or 0, unknown)}") from None
 
 
 def prepare_target(path: Path) -> None:
-    """Make the folder of `path`, and find out before hours of work whether the name itself is refused."""
-    with refusals(path):
+    """Create the folder of `path`, and find out before hours of work whether the name itself is impossible.
+
+    Raises:
+        OutputError: The folder cannot be created, or `path` is a folder or not a possible name.
+    """
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             path.lstat()
@@ -54,24 +55,32 @@ def prepare_target(path: Path) -> None:
 
 
 def temporary_beside(path: Path, cleanup: ExitStack) -> Path:
-    """Make an empty hidden file in the folder of `path`, that `cleanup` removes if it is still there."""
+    """Create an empty hidden file in the folder of `path`, which `cleanup` removes if it is still there.
+
+    Raises:
+        OutputError: The file cannot be created.
+    """
     # The name is cut so that a name as long as the system allows does not become too long.
     part = path.with_name(f".{path.name[:48]}.{secrets.token_hex(4)}.part")
     cleanup.callback(_remove, part)
-    with refusals(path), part.open("xb"):
+    with write_errors(path), part.open("xb"):
         return part
+
+
+def place(parts: dict[Path, Path]) -> None:
+    """Give finished files (temporary name -> final name) their final names: all, or none of them.
+
+    Raises:
+        OutputError: One of them cannot have its name.
+    """
+    with ExitStack() as undo:
+        for part, path in parts.items():
+            with write_errors(path):
+                part.replace(path)
+            undo.callback(_remove, path)
+        undo.pop_all()
 
 
 def _remove(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def place(parts: dict[Path, Path]) -> None:
-    """Give finished files (temporary name -> final name) their final names: all, or none of them."""
-    with ExitStack() as undo:
-        for part, path in parts.items():
-            with refusals(path):
-                part.replace(path)
-            undo.callback(_remove, path)
-        undo.pop_all()

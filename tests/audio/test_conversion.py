@@ -1,4 +1,4 @@
-"""From a source to a model's input, and samples that must not get there."""
+"""Sources turned into a model's input, and samples that must be refused."""
 
 from pathlib import Path
 
@@ -33,25 +33,25 @@ def test_the_order_of_the_steps_does_not_change_the_sound():
     assert snr(got[:, 2000:-2000], wanted[:, 2000:-2000]) > 70
 
 
-def test_what_fits_already_is_untouched():
+def test_what_fits_already_is_unchanged():
     samples = noise(100_000)
     assert torch.equal(gather(audio.convert(audio.from_samples(samples, 44100), 44100, 2)), samples)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("frame", [0, 70_000, 99_999])
-def test_a_bad_sample_is_named_by_its_second(tmp_path: Path, value: float, frame: int):
+@pytest.mark.parametrize("place", [0, 70_000, 99_999])
+def test_a_bad_sample_is_named_by_its_second(tmp_path: Path, value: float, place: int):
     samples = np.zeros((100_000, 2), np.float32)
-    samples[frame:, 1] = value
+    samples[place:, 1] = value
     path = tmp_path / "song.wav"
     soundfile.write(path, samples, 8000, subtype="FLOAT")
-    with pytest.raises(AudioError, match=f"NaN or infinite at {frame / 8000:.3f} s") as caught:
+    with pytest.raises(AudioError, match=f"NaN or infinite at {place / 8000:.3f} s") as caught:
         gather(audio.convert(audio.open(path), 44100, 2))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_no_frames_at_all_is_an_error(tmp_path: Path):
+def test_an_empty_source_is_an_error(tmp_path: Path):
     for name in ["empty.wav", "empty.aiff"]:
         soundfile.write(tmp_path / name, np.zeros((0, 2)), 44100)
         with pytest.raises(AudioError, match=f"{name} has no audio"):
@@ -60,7 +60,7 @@ def test_no_frames_at_all_is_an_error(tmp_path: Path):
         gather(audio.convert(audio.from_samples(np.zeros((2, 0)), 44100), 44100, 2))
 
 
-def test_one_frame_and_silence_are_audio():
+def test_one_sample_and_silence_are_audio():
     assert gather(audio.convert(audio.from_samples([0.5], 44100), 44100, 2)).tolist() == [[0.5], [0.5]]
     silence = gather(audio.convert(audio.from_samples(np.zeros((2, 4800)), 48000), 44100, 2))
     assert silence.shape == (2, 4410)
@@ -80,11 +80,11 @@ def test_more_channels_than_a_model_takes():
     start=st.integers(0, 6000),
     count=st.integers(0, 3000),
 )
-def test_a_part_is_that_of_the_whole(
+def test_a_part_equals_that_of_the_whole(
     rates: tuple[int, int], channels: int, length: int, start: int, count: int
 ):
     source = audio.from_samples(noise(1 + length, channels), rates[0])
     blocks = audio.resample((audio.remix(block, 2) for block in source.blocks()), *rates)
-    whole = torch.cat([torch.empty(2, 0), *blocks], -1)  # one frame may come to nothing at a lower rate
+    whole = torch.cat([torch.empty(2, 0), *blocks], -1)  # a single sample may vanish at a lower rate
     part = audio.convert_part(source, start, count, rates[1], 2)
     torch.testing.assert_close(part, whole[:, start : start + count], atol=1e-6, rtol=0)

@@ -1,15 +1,17 @@
-"""Augmentation: what each part does to every row, what it must leave alone, and how often it happens."""
+"""Augmentation: what each change does to a row, what it leaves alone, and how often it happens."""
 
 from typing import Any
 
 import pytest
 import torch
-from demucs import augment as reference
+from demucs import augment as demucs_augment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from hdemucs.training.data.augment import Augment
+
+reference: Any = demucs_augment  # which has no type hints
 
 OFF: dict[str, Any] = {
     "shift": 0,
@@ -20,9 +22,9 @@ OFF: dict[str, Any] = {
 }
 
 
-def only(**parts: Any) -> Augment:
-    """With all parts off but these."""
-    return Augment(**OFF | parts)
+def only(**changes: Any) -> Augment:
+    """Augmentation with these changes alone."""
+    return Augment(**OFF | changes)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -30,19 +32,19 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def batch(
-    examples: int = 8, rows: int = 5, channels: int = 2, samples: int = 50, seed: int = 1
+    examples: int = 8, rows: int = 5, channels: int = 2, length: int = 50, seed: int = 1
 ) -> tuple[Tensor, Tensor]:
-    stems = torch.randn(examples, rows, channels, samples, generator=seeded(seed))
+    stems = torch.randn(examples, rows, channels, length, generator=seeded(seed))
     return stems, torch.ones(examples, rows - 1, dtype=torch.bool)
 
 
-def marked(examples: int, rows: int = 5, channels: int = 2, samples: int = 40) -> Tensor:
-    """Every sample is its number, which says where it is from."""
-    index = torch.arange(examples * rows * channels * samples, dtype=torch.float64)
-    return index.reshape(examples, rows, channels, samples) + 1
+def marked(examples: int, rows: int = 5, channels: int = 2, length: int = 40) -> Tensor:
+    """Stems whose samples count up from 1, so that each tells where it comes from."""
+    index = torch.arange(examples * rows * channels * length, dtype=torch.float64)
+    return index.reshape(examples, rows, channels, length) + 1
 
 
-def test_muted_rows_are_silent_and_the_others_as_they_were():
+def test_mute_silences_rows_and_leaves_the_others():
     stems, known = batch(examples=400)
     plain, _ = Augment(shift=0)(stems, known, seeded(3))
     muted, still_known = Augment(shift=0, mute=0.25)(stems, known, seeded(3))
@@ -53,7 +55,7 @@ def test_muted_rows_are_silent_and_the_others_as_they_were():
     assert abs(silent.float().mean() - 0.25) < 0.04
 
 
-def test_mono_examples_are_the_mean_of_their_channels_and_the_others_as_they_were():
+def test_mono_averages_channels_and_leaves_the_other_examples():
     stems, known = batch(examples=400)
     plain, _ = Augment(shift=0)(stems, known, seeded(3))
     augmented, _ = Augment(shift=0, mono=0.25)(stems, known, seeded(3))
@@ -64,7 +66,7 @@ def test_mono_examples_are_the_mean_of_their_channels_and_the_others_as_they_wer
     assert abs(alike.float().mean() - 0.25) < 0.09
 
 
-def test_nothing_changes_when_all_is_off():
+def test_nothing_changes_with_everything_off():
     stems, known = batch()
     augmented, still_known = only()(stems, known, seeded())
     assert torch.equal(augmented, stems)
@@ -76,20 +78,20 @@ def test_nothing_changes_when_all_is_off():
     examples=st.integers(1, 9),
     rows=st.integers(2, 6),
     channels=st.integers(1, 3),
-    samples=st.integers(1, 30),
+    length=st.integers(1, 30),
     shift=st.integers(0, 29),
     group=st.integers(0, 5),
     seed=st.integers(0, 2**31),
 )
 def test_each_row_is_a_row_of_the_input_moved_swapped_and_scaled(
-    examples, rows, channels, samples, shift, group, seed
+    examples, rows, channels, length, shift, group, seed
 ):
-    shift = min(shift, samples - 1)
-    stems = marked(examples, rows, channels, samples)
+    shift = min(shift, length - 1)
+    stems = marked(examples, rows, channels, length)
     known = torch.arange(examples * (rows - 1)).reshape(examples, rows - 1) % 2 == 0
     augment = Augment(shift=shift, gain=(0.5, 0.5), remix_group=group)
     augmented, known_now = augment(stems, known, seeded(seed))
-    assert augmented.shape == (examples, rows, channels, samples - shift)
+    assert augmented.shape == (examples, rows, channels, length - shift)
     assert known_now.shape == known.shape
     came_from = torch.empty(examples, rows, dtype=torch.long)
     for example in range(examples):
@@ -99,11 +101,11 @@ def test_each_row_is_a_row_of_the_input_moved_swapped_and_scaled(
             if channels == 2 and got[0, 0] > got[1, 0]:
                 got = got.flip(0)
             start = int(got[0, 0]) - 1
-            origin, place = divmod(start, rows * channels * samples)
-            assert place // (channels * samples) == row
-            offset = place % samples
+            origin, place = divmod(start, rows * channels * length)
+            assert place // (channels * length) == row
+            offset = place % length
             assert offset <= shift
-            assert torch.equal(got, stems[origin, row, :, offset : offset + samples - shift])
+            assert torch.equal(got, stems[origin, row, :, offset : offset + length - shift])
             came_from[example, row] = origin
     for row in range(rows):
         assert sorted(came_from[:, row].tolist()) == list(range(examples))
@@ -114,7 +116,7 @@ def test_each_row_is_a_row_of_the_input_moved_swapped_and_scaled(
     ("examples", "group", "sizes"),
     [(8, 4, [4, 4]), (6, 4, [3, 3]), (5, 4, [3, 2]), (1, 4, [1]), (7, 3, [3, 2, 2]), (3, 100, [3])],
 )
-def test_remix_keeps_to_groups_that_are_as_equal_as_possible(examples, group, sizes):
+def test_remix_groups_are_as_equal_as_possible(examples, group, sizes):
     stems, known = marked(examples), torch.ones(examples, 4, dtype=torch.bool)
     met: list[set[int]] = [set() for _ in range(examples)]
     generator = seeded()
@@ -136,8 +138,8 @@ def test_remix_keeps_the_sum_of_a_group():
         torch.testing.assert_close(augmented[half].sum((0, 1)), stems[half].sum((0, 1)))
 
 
-def test_what_is_unknown_is_in_the_mixture_through_the_rest_only():
-    """The rest of song 0 has its vocals (1) at sample 0; wherever it goes, vocals are unknown."""
+def test_unknown_sources_move_with_the_rest():
+    """Source 1 of example 0 is unknown, so it is in the rest; wherever that goes, source 1 is unknown."""
     stems = torch.zeros(4, 3, 1, 1)
     stems[1:, 1] = 1
     stems[0, 2] = 1
@@ -154,7 +156,7 @@ def test_what_is_unknown_is_in_the_mixture_through_the_rest_only():
     assert elsewhere > 5
 
 
-def test_a_seed_repeats_and_another_does_not():
+def test_the_same_seed_gives_the_same_changes():
     stems, known = batch()
     augment = Augment(shift=10)
     first, _ = augment(stems, known, seeded(3))
@@ -164,7 +166,7 @@ def test_a_seed_repeats_and_another_does_not():
     assert not torch.equal(first, other)
 
 
-def test_switching_one_part_off_leaves_the_draws_of_the_others():
+def test_switching_one_change_off_does_not_alter_the_others():
     stems, known = batch()
     with_sign, _ = Augment(shift=10)(stems, known, seeded())
     without, _ = Augment(shift=10, flip_sign=False)(stems, known, seeded())
@@ -172,41 +174,37 @@ def test_switching_one_part_off_leaves_the_draws_of_the_others():
     assert torch.equal(with_sign.abs(), without.abs())
 
 
-def test_the_input_is_left_alone():
+def test_the_input_is_not_modified():
     stems, known = batch()
     before = stems.clone()
     Augment(shift=10)(stems, known, seeded())
     assert torch.equal(stems, before)
 
 
-def statistics(augmented: Tensor, samples: int) -> dict[str, Tensor]:
-    """Per row of an augmented `marked` batch: factor, swapped or not, offset, moved or not."""
+def statistics(augmented: Tensor, length: int) -> dict[str, Tensor]:
+    """Factor, swap, offset and origin of each row of an augmented `marked` batch."""
     examples, rows = augmented.shape[:2]
-    # Neighbouring samples differ by the factor, whatever else happened.
+    # Neighbouring samples differ by the factor, whatever else has changed.
     factor = augmented[..., 0, 1] - augmented[..., 0, 0]
     left, right = ((augmented[..., channel, 0] / factor).round().long() - 1 for channel in (0, 1))
     return {
         "factor": factor,
         "swapped": (left > right).float(),
-        "offset": torch.minimum(left, right) % samples,
-        "kept": (left // (rows * 2 * samples) == torch.arange(examples)[:, None]).float(),
+        "offset": torch.minimum(left, right) % length,
+        "kept": (left // (rows * 2 * length) == torch.arange(examples)[:, None]).float(),
     }
 
 
-def part_of_demucs(kind: Any, *args: int, **kwargs: int) -> Any:
-    return kind(*args, **kwargs).train()
-
-
 def test_statistics_are_those_of_demucs():
-    stems = marked(64, samples=9)
+    stems = marked(64, length=9)
     known = torch.ones(64, 4, dtype=torch.bool)
     torch.manual_seed(0)
-    parts = [
-        part_of_demucs(reference.Shift, 4),
-        part_of_demucs(reference.FlipChannels),
-        part_of_demucs(reference.FlipSign),
-        part_of_demucs(reference.Scale),
-        part_of_demucs(reference.Remix, group_size=4),
+    changes = [
+        reference.Shift(4),
+        reference.FlipChannels(),
+        reference.FlipSign(),
+        reference.Scale(),
+        reference.Remix(group_size=4),
     ]
     generator = seeded()
     results: dict[str, list[dict[str, Tensor]]] = {"ours": [], "theirs": []}
@@ -215,14 +213,14 @@ def test_statistics_are_those_of_demucs():
         ours, _ = Augment(shift=3)(stems[..., :-1], known, generator)
         results["ours"].append(statistics(ours, 9))
         changed = stems
-        for part in parts:
-            changed = part(changed)
+        for change in changes:
+            changed = change.train()(changed)
         results["theirs"].append(statistics(changed, 9))
 
     def values(who: str, name: str) -> Tensor:
         return torch.cat([statistic[name].flatten() for statistic in results[who]])
 
-    # 9600 rows: four standard deviations of a share of a half are 0.02.
+    # 9600 rows: 0.02 is four standard deviations of a share of one half.
     for who in results:
         factor = values(who, "factor")
         assert factor.abs().min() >= 0.25 - 1e-9
@@ -236,7 +234,7 @@ def test_statistics_are_those_of_demucs():
 
 
 def test_rows_are_changed_independently():
-    stems = marked(64, samples=9)
+    stems = marked(64, length=9)
     augmented, _ = Augment(shift=3, remix_group=0)(stems, torch.ones(64, 4, dtype=torch.bool), seeded())
     found = statistics(augmented, 9)
     for name in ("factor", "swapped", "offset"):
@@ -247,14 +245,14 @@ def test_rows_are_changed_independently():
     assert (found["factor"] != found["factor"][:, :1]).any(1).all()
 
 
-def test_mono_and_surround_keep_their_channels():
+def test_channels_are_flipped_in_stereo_only():
     for channels in (1, 3):
         stems, known = batch(channels=channels)
         augmented, _ = only(flip_channels=True)(stems, known, seeded())
         assert torch.equal(augmented, stems)
 
 
-def test_too_short_for_the_shift():
-    stems, known = batch(samples=10)
-    with pytest.raises(ValueError, match="10 samples cannot be shifted by up to 10"):
+def test_stems_shorter_than_the_shift_are_refused():
+    stems, known = batch(length=10)
+    with pytest.raises(ValueError, match="stems of 10 samples cannot be shifted by up to 10"):
         Augment(shift=10)(stems, known, seeded())

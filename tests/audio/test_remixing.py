@@ -1,4 +1,4 @@
-"""Channel counts: the table of the downmix, and what may never be lost."""
+"""Numbers of channels: the table of downmixes, and what must never be lost."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdemucs.audio import remix
-from hdemucs.audio.remix import stereo_weights
+from hdemucs.audio.remixing import stereo_weights
 from hdemucs.errors import AudioError
 from tests.audio.signals import noise
 
@@ -30,7 +30,7 @@ TABLE = {
 def test_the_stereo_downmix_of_each_layout(channels: int):
     rows = torch.tensor(TABLE[channels])
     expected = rows / rows.sum(dim=1, keepdim=True)
-    # One channel at a time: the answer is a column of the table.
+    # One channel at a time, which gives a column of the table.
     heard = torch.stack([remix(torch.eye(channels)[:, k : k + 1], 2)[:, 0] for k in range(channels)], dim=1)
     torch.testing.assert_close(heard, expected)
 
@@ -50,7 +50,7 @@ def test_mono_is_the_mean_and_repeats(channels: int):
     assert torch.equal(remix(mono, channels), mono.expand(channels, 50))
 
 
-def test_the_same_count_is_the_same_block():
+def test_an_equal_number_returns_the_block_itself():
     block = noise(10, 6)
     assert remix(block, 6) is block
 

@@ -1,4 +1,4 @@
-"""Change of tempo and pitch: by the asked ratio, aligned, at the same level, the same each time."""
+"""Change of tempo and pitch: by the requested ratio, aligned, at the same level, reproducible."""
 
 import subprocess
 import sys
@@ -25,11 +25,12 @@ def sine(frequency: float, length: int, level: float = 0.3) -> Tensor:
 
 
 def decibels(got: Tensor, wanted: Tensor) -> float:
+    """Level of one signal relative to another."""
     return float(20 * torch.log10(got.square().mean().sqrt() / wanted.square().mean().sqrt()))
 
 
 def peak(signal: Tensor) -> float:
-    """Frequency of the strongest tone in Hz, by a parabola through the logarithm of its bins."""
+    """Frequency of the strongest tone in Hz, from a parabola through the logarithm of its bins."""
     window = torch.signal.windows.gaussian(len(signal), std=len(signal) / 8, dtype=torch.float64)
     spectrum = torch.fft.rfft(signal.double() * window).abs().log()
     best = int(spectrum.argmax())
@@ -38,7 +39,7 @@ def peak(signal: Tensor) -> float:
 
 
 def clicks(times: list[float], length: int) -> Tensor:
-    """Short bursts of noise `[1, 1, frames]`, each beginning at a time in frames."""
+    """Short bursts of noise, `[1, 1, length]`, each starting at one of `times`, in samples."""
     burst = noise(200, channels=1, level=0.9)[0] * torch.exp(-torch.arange(200) / 30)
     signal = torch.zeros(length)
     for time in times:
@@ -47,14 +48,14 @@ def clicks(times: list[float], length: int) -> Tensor:
 
 
 def centre(signal: Tensor) -> float:
-    """Where half of the energy has passed."""
+    """Sample at which half of the energy has passed."""
     energy = signal.double().square().cumsum(0)
     return float(torch.searchsorted(energy, energy[-1] / 2))
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("frequency", [55.0, 440.0, 3000.0])
-def test_a_tone_moves_by_exactly_the_pitch(change, frequency):
+def test_a_tone_moves_by_exactly_the_pitch_change(change, frequency):
     length = 2 * RATE
     stems = sine(frequency, change.source_length(length))
     changed = change.apply(stems, length, RATE)
@@ -64,7 +65,7 @@ def test_a_tone_moves_by_exactly_the_pitch(change, frequency):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_clicks_move_by_exactly_the_tempo(change):
+def test_clicks_move_by_exactly_the_tempo_change(change):
     length = 2 * RATE
     wanted = [0.1 * RATE, 0.8 * RATE, 1.8 * RATE]
     stems = clicks([MARGIN + time * change.tempo for time in wanted], change.source_length(length))
@@ -77,13 +78,13 @@ def test_clicks_move_by_exactly_the_tempo(change):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_stems_stay_aligned_with_one_another(change):
-    """A stem of clicks beside one of the same clicks and a tone, and a voice."""
+    """Clicks beside the same clicks with a tone, and the same clicks as a voice."""
     length = RATE
     stems = clicks([MARGIN + k * RATE / 5 for k in range(5)], change.source_length(length))[0]
     stems = torch.stack([stems, stems + 0.05 * sine(200, stems.shape[-1])[0], stems])
     first, second, voice = change.apply(stems, length, RATE, voices=[2])[:, 0]
     for other in (second, voice):
-        # Envelopes: the bursts themselves are not the same at different pitch.
+        # Envelopes are compared, as the bursts themselves change with the pitch.
         spectra = [torch.fft.rfft(signal.abs().double(), 2 * length) for signal in (first, other)]
         correlation = torch.fft.irfft(spectra[0] * spectra[1].conj())
         lag = (int(correlation.argmax()) + length) % (2 * length) - length
@@ -92,7 +93,7 @@ def test_stems_stay_aligned_with_one_another(change):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_noise_keeps_its_level_to_its_ends(change):
-    """Noise below 7 kHz: what is at the upper edge of the band, a change of pitch moves beyond it."""
+    """The noise ends at 7 kHz: higher frequencies could be moved out of the band by the pitch change."""
     length = 2 * RATE
     stems = lowpass.lowpass_filter(noise(change.source_length(length), channels=1), 7000 / RATE)[None]
     changed = change.apply(stems, length, RATE)
@@ -112,12 +113,12 @@ def test_equal_channels_stay_equal():
 def test_a_row_does_not_depend_on_the_others():
     change = Change(0.93, 2)
     stems = torch.stack([noise(change.source_length(5000), seed=seed) for seed in range(3)])
-    together = change.apply(stems, 5000, RATE)
+    all_rows = change.apply(stems, 5000, RATE)
     alone = change.apply(stems[1:2], 5000, RATE)
-    assert torch.equal(together[1], alone[0])
+    assert torch.equal(all_rows[1], alone[0])
 
 
-def test_voices_get_half_of_the_pitch():
+def test_voices_get_half_of_the_pitch_change():
     change = Change(1.05, 2)
     stems = sine(440, change.source_length(RATE)).repeat(2, 1, 1)
     other, voice = change.apply(stems, RATE, RATE, voices=[1])[:, 0]
@@ -134,7 +135,7 @@ def test_voices_get_half_of_the_pitch():
     pitch=st.integers(-3, 3),
     rate=st.sampled_from([8000, 16000, 44100, 48000]),
 )
-def test_any_length_comes_out_exact_and_silence_stays_silent(length, rows, channels, tempo, pitch, rate):
+def test_lengths_are_exact_and_silence_stays_silent(length, rows, channels, tempo, pitch, rate):
     change = Change(tempo, pitch)
     stems = torch.zeros(rows, channels, change.source_length(length))
     stems[0] = noise(stems.shape[-1], channels)
@@ -154,15 +155,16 @@ print(*(hashlib.sha256(one).hexdigest() for one in changed))
 """
 
 
-def test_the_same_each_time_and_in_each_process():
+@pytest.mark.slow
+def test_results_are_the_same_in_every_call_and_process():
     runs = [subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True) for _ in range(2)]
     digests = [digest for run in runs for digest in run.stdout.split()]
     assert len(digests) == 4, runs[0].stderr
     assert len({*digests}) == 1
 
 
-def test_stems_of_another_length_are_refused():
-    with pytest.raises(ValueError, match="100 samples are made of"):
+def test_stems_of_the_wrong_length_are_refused():
+    with pytest.raises(ValueError, match=r"100 samples need stems of \d+ samples, not 100"):
         Change(1.1, 0).apply(torch.zeros(1, 2, 100), 100, RATE)
 
 
@@ -184,7 +186,7 @@ def test_draws_are_those_of_the_paper():
     assert max(pitches.values()) < 0.24 * len(changes)
 
 
-def test_draws_follow_their_settings():
+def test_draws_follow_the_settings():
     rng = np.random.default_rng(0)
     assert Repitch(probability=0).draw(rng) is None
     change = Repitch(probability=1, max_tempo=0, max_pitch=0).draw(rng)

@@ -1,4 +1,4 @@
-"""Change the number of channels without losing what is sung in the middle."""
+"""Changing the number of channels without losing what is sung in the centre."""
 
 import math
 from functools import lru_cache
@@ -23,21 +23,21 @@ _WEIGHTS = {
 
 
 def remix(block: Tensor, channels: int) -> Tensor:
-    """Give a block another number of channels; it is returned as it is where the number fits.
+    """Change the number of channels of a block; without a change it is returned as it is.
 
     Mono is repeated; the mean of all channels makes mono. Stereo from 3 to 8 channels folds the centre and
     the surround channels in at -3 dB and leaves the low-frequency effects out; from 9 or more, it is the
     mean of the even channels on the left and of the odd ones on the right. None of them can clip.
 
     Args:
-        block: `[n, frames]`, in the channel order of WAV.
-        channels: how many are wanted.
+        block: Samples `[c, n]`, in the channel order of WAV.
+        channels: Number of channels of the result.
 
     Returns:
-        `[channels, frames]`.
+        `[channels, n]`.
 
     Raises:
-        AudioError: there is no sensible way from n channels to `channels`.
+        AudioError: There is no sensible way from c channels to `channels`.
     """
     have = block.shape[0]
     if have == channels:
@@ -48,15 +48,15 @@ def remix(block: Tensor, channels: int) -> Tensor:
         return block.mean(dim=0, keepdim=True)
     if channels == 2:
         return stereo_weights(have).to(block) @ block
-    raise AudioError(f"{have} channels cannot be turned into {channels}; mix the audio to stereo first")
+    raise AudioError(f"{have} channels cannot be turned into {channels}; mix the audio down to stereo first")
 
 
 @lru_cache
 def stereo_weights(channels: int) -> Tensor:
-    """The matrix `[2, channels]` that makes stereo of `channels` >= 3; absolute sums of rows are <= 1."""
+    """Downmix matrix `[2, channels]` from 3 or more channels to stereo; absolute sums of rows are <= 1."""
     if channels in _LAYOUTS:
         weights = torch.tensor([_WEIGHTS[speaker] for speaker in _LAYOUTS[channels]]).T
     else:
         weights = torch.eye(2).repeat(1, channels)[:, :channels]
-    # Each row by its own sum: only an odd count of 9 or more makes the two differ.
+    # Each row has its own sum: they differ for odd numbers of channels from 9 on.
     return weights / weights.sum(dim=1, keepdim=True)

@@ -1,6 +1,6 @@
-"""Excerpts: the right place of the right song, the same for any number of workers; and their order."""
+"""Excerpts: the right place of the right song, the same with any number of workers; and their order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hdemucs import audio
-from hdemucs.datasets.songs import Song
-from hdemucs.datasets.training_songs import TrainingSong
+from hdemucs.datasets import Song, TrainingSong
 from hdemucs.errors import TrainingError
 from hdemucs.training.data.excerpts import Excerpts, Order, is_voice
 from hdemucs.training.data.repitch import Repitch
@@ -26,13 +25,16 @@ SOURCES = ["drums", "vocals"]
 
 
 def write_song(folder: Path, length: int, rate: int = RATE, names=SOURCES, channels: int = 2) -> TrainingSong:
-    """Stems of noise in float, so that reading loses nothing."""
+    """Write stems of noise in float, so that reading loses nothing."""
     folder.mkdir()
     for seed, name in enumerate(names):
         samples = noise(length, channels, seed=seed + length)
         soundfile.write(folder / f"{name}.wav", samples.T.numpy(), rate, subtype="FLOAT")
-    song = Song(folder.name, {name: (folder / f"{name}.wav", 0) for name in names})
-    return TrainingSong(folder.name, song, rate, length)
+    return TrainingSong(Song(folder, {name: (folder / f"{name}.wav", 0) for name in names}), rate, length)
+
+
+def unread_song(length: int, rate: int = RATE) -> TrainingSong:
+    return TrainingSong(Song(Path("A"), {}), rate, length)
 
 
 def excerpts(songs: list[TrainingSong], seconds: float = 0.5, stride: float = 0.25, **options) -> Excerpts:
@@ -78,37 +80,34 @@ def test_excerpts_start_every_stride_and_the_last_ends_with_the_song(songs: list
 @settings(deadline=None)
 @given(length=st.integers(1, 50_000), seconds=st.floats(0.1, 3), stride=st.floats(0.1, 3))
 def test_excerpts_cover_the_song(length: int, seconds: float, stride: float):
-    song = TrainingSong("A", Song("A", {}), RATE, length)
-    data = excerpts([song], seconds, stride)
+    data = excerpts([unread_song(length)], seconds, stride)
     starts = [data.place(index)[1] for index in range(len(data))]
     assert starts[0] == 0
     assert starts[-1] + data.length == max(length, data.length)
-    steps = np.diff(starts)
-    assert (steps > 0).all()
-    assert (steps <= round(stride * RATE)).all()
+    strides = np.diff(starts)
+    assert (strides > 0).all()
+    assert (strides <= round(stride * RATE)).all()
 
 
 @settings(deadline=None)
 @given(rate=st.sampled_from([RATE, 11025, 16000, 44100]), length=st.integers(1, 100_000))
 def test_the_length_at_another_rate_is_that_of_the_resampled_song(rate: int, length: int):
-    song = TrainingSong("A", Song("A", {}), rate, length)
-    assert song.length_at(RATE) == length * RATE // rate
+    assert unread_song(length, rate).length_at(RATE) == length * RATE // rate
 
 
 @pytest.mark.parametrize("rate", [11025, 16000, 44100])
-def test_a_resampled_excerpt_is_that_of_the_resampled_song(tmp_path: Path, rate: int):
+def test_a_resampled_excerpt_is_an_excerpt_of_the_resampled_song(tmp_path: Path, rate: int):
     song = write_song(tmp_path / "A", 2 * rate + 13, rate, channels=1)
-    whole = resample_frac(read(song, "drums"), rate, RATE)
+    full_track = resample_frac(read(song, "drums"), rate, RATE)
     data = excerpts([song])
     for index in range(len(data)):
         _, start = data.place(index)
         stems, _ = data[0, index]
-        expected = whole[:, start : start + data.length].expand(2, -1)
+        expected = full_track[:, start : start + data.length].expand(2, -1)
         torch.testing.assert_close(stems[0], expected, atol=1e-6, rtol=0)
 
 
-def test_the_rest_and_what_is_known(tmp_path: Path):
-    """Of a song without vocals, but with a mixture."""
+def test_a_source_without_a_file_is_unknown_and_in_the_rest(tmp_path: Path):
     song = write_song(tmp_path / "A", RATE, names=["drums", "mixture"])
     stems, known = excerpts([song])[0, 1]
     assert known.tolist() == [True, False]
@@ -121,15 +120,15 @@ def test_the_rest_and_what_is_known(tmp_path: Path):
 
 def test_a_silent_stem_is_known(tmp_path: Path):
     song = write_song(tmp_path / "A", RATE, names=["drums"])
-    quiet = TrainingSong(song.name, song.song, RATE, song.length, frozenset({"vocals"}))
-    stems, known = excerpts([quiet])[0, 0]
+    declared = replace(song, song=replace(song.song, silent=frozenset({"vocals"})))
+    stems, known = excerpts([declared])[0, 0]
     assert known.tolist() == [True, True]
     assert not stems[1:].any()
 
 
 @dataclass(frozen=True)
-class Slower:
-    """A change that leaves out every other frame, and says what it was asked."""
+class Decimation:
+    """A change that keeps every other sample, and checks what it is asked for."""
 
     gain: float
 
@@ -142,13 +141,13 @@ class Slower:
         return self.gain * stems[..., ::2]
 
 
-class Fake(Repitch):
-    def draw(self, rng: np.random.Generator) -> Slower | None:  # type: ignore[override]
-        return Slower(rng.random()) if rng.random() < 0.5 else None
+class RandomDecimation(Repitch):
+    def draw(self, rng: np.random.Generator) -> Decimation | None:  # type: ignore[override]
+        return Decimation(rng.random()) if rng.random() < 0.5 else None
 
 
-def test_changed_excerpts_are_made_of_longer_ones(songs: list[TrainingSong]):
-    data = excerpts(songs, repitch=Fake(), seed=3)
+def test_changed_excerpts_are_made_from_longer_ones(songs: list[TrainingSong]):
+    data = excerpts(songs, repitch=RandomDecimation(), seed=3)
     plain = excerpts(songs)
     gains = []
     for index in range(len(data)):
@@ -164,8 +163,8 @@ def test_changed_excerpts_are_made_of_longer_ones(songs: list[TrainingSong]):
     assert len(set(gains)) == len(gains) > 3
 
 
-def test_chance_depends_on_seed_epoch_and_index_only(songs: list[TrainingSong]):
-    data, same, other = (excerpts(songs, repitch=Fake(), seed=seed) for seed in (3, 3, 4))
+def test_random_changes_depend_on_seed_epoch_and_index_alone(songs: list[TrainingSong]):
+    data, same, other = (excerpts(songs, repitch=RandomDecimation(), seed=seed) for seed in (3, 3, 4))
     indexes = range(len(data))
     first = [data[1, index][0] for index in indexes]
     backwards = [same[1, index][0] for index in reversed(indexes)][::-1]
@@ -174,23 +173,25 @@ def test_chance_depends_on_seed_epoch_and_index_only(songs: list[TrainingSong]):
     assert not all(torch.equal(stems, other[1, index][0]) for index, stems in enumerate(first))
 
 
-def test_workers_change_nothing(songs: list[TrainingSong]):
-    data = excerpts(songs, repitch=Fake(), seed=3)
+def test_excerpts_are_the_same_with_workers(songs: list[TrainingSong]):
+    data = excerpts(songs, repitch=RandomDecimation(), seed=3)
     batches = list(Order(len(data), 4, seed=1).batches(0))
-    alone, shared = (list(DataLoader(data, batch_sampler=batches, num_workers=workers)) for workers in (0, 2))
-    assert len(alone) == len(shared) == len(data) // 4
-    for (stems, known), (same_stems, same_known) in zip(alone, shared, strict=True):
+    without, with_workers = (
+        list(DataLoader(data, batch_sampler=batches, num_workers=workers)) for workers in (0, 2)
+    )
+    assert len(without) == len(with_workers) == len(data) // 4
+    for (stems, known), (same_stems, same_known) in zip(without, with_workers, strict=True):
         assert stems.shape == (4, 3, 2, 4000)
         assert torch.equal(stems, same_stems)
         assert torch.equal(known, same_known)
 
 
-def test_excerpts_without_frames_are_refused(songs: list[TrainingSong]):
+def test_empty_excerpts_are_refused(songs: list[TrainingSong]):
     with pytest.raises(TrainingError, match="make both longer"):
         excerpts(songs, stride=0)
 
 
-def test_voices_by_name():
+def test_voices_are_told_by_name():
     voices = ["vocals", "Lead Vocal", "backing_voice", "singing", "singer-2", "choir", "vox"]
     assert all(map(is_voice, voices))
     assert not any(map(is_voice, ["drums", "other", "no_vocals", "single_coil", "no voice"]))
@@ -207,11 +208,11 @@ def test_processes_share_each_batch(shape: tuple[int, int, int, int | None], see
     length, share, world, steps = shape
     size = share * world
     alone = Order(length, size, seed, steps)
-    whole = list(alone.batches(epoch))
-    assert len(whole) == alone.steps == (steps or max(1, length // size))
-    parts = [list(Order(length, size, seed, steps, rank, world).batches(epoch)) for rank in range(world)]
-    assert [[key for rank in parts for key in rank[step]] for step in range(alone.steps)] == whole
-    assert all(key[0] == epoch and 0 <= key[1] < length for batch in whole for key in batch)
+    batches = list(alone.batches(epoch))
+    assert len(batches) == alone.steps == (steps or max(1, length // size))
+    ranks = [list(Order(length, size, seed, steps, rank, world).batches(epoch)) for rank in range(world)]
+    assert [[key for rank in ranks for key in rank[step]] for step in range(alone.steps)] == batches
+    assert all(key[0] == epoch and 0 <= key[1] < length for batch in batches for key in batch)
 
 
 @settings(deadline=None)
@@ -229,11 +230,11 @@ def test_every_excerpt_comes_once_before_any_comes_again(shape, seed: int):
     batches = Order(length, share * world, seed, steps).batches(0)
     indexes = [index for batch in batches for _, index in batch]
     for turn in range(0, len(indexes), length):
-        part = indexes[turn : turn + length]
-        assert len(set(part)) == len(part)
+        once = indexes[turn : turn + length]
+        assert len(set(once)) == len(once)
 
 
-def test_epochs_and_seeds_have_orders_of_their_own():
+def test_every_epoch_and_every_seed_has_its_own_order():
     order = Order(100, 10, seed=0)
     first, second = ([index for batch in order.batches(epoch) for _, index in batch] for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(100))
@@ -241,8 +242,8 @@ def test_epochs_and_seeds_have_orders_of_their_own():
     assert first != [index for batch in Order(100, 10, seed=1).batches(0) for _, index in batch]
 
 
-def test_orders_that_cannot_be():
-    with pytest.raises(TrainingError, match="batch_size of 5 cannot be divided among 2 processes"):
+def test_impossible_orders_are_refused():
+    with pytest.raises(TrainingError, match="batch_size 5 cannot be divided among 2 processes"):
         Order(10, 5, 0, world=2)
     with pytest.raises(TrainingError, match="no excerpts"):
         Order(0, 5, 0)

@@ -1,6 +1,5 @@
-"""The stream of blocks against julius on the whole, and tones against the ear's expectation."""
+"""Resampled streams compared with julius on the whole track, and tones that must be kept or removed."""
 
-import importlib
 import random
 from collections.abc import Iterator
 
@@ -11,13 +10,11 @@ from hypothesis import strategies as st
 from julius.resample import resample_frac
 from torch import Tensor
 
-from hdemucs.audio import resample
-from hdemucs.audio.resample import rate_ratio
+from hdemucs.audio import resample, resampling
+from hdemucs.audio.resampling import rate_ratio
 from hdemucs.errors import OptionError
 from tests.audio.signals import gather, noise, snr, tones
 
-# The package has a function of the same name.
-MODULE = importlib.import_module("hdemucs.audio.resample")
 RATES = [8000, 11025, 12000, 16000, 22050, 24000, 32000, 37800, 44056, 44100, 47952, 48000]
 RATES += [88200, 96000, 176400, 192000]
 PAIRS = [(48000, 44100), (44100, 48000), (22050, 44100), (44100, 22050), (32000, 44100), (96000, 44100)]
@@ -35,8 +32,8 @@ def test_any_cut_equals_julius_on_the_whole(rates: tuple[int, int], length: int,
     track = noise(length)
     expected = resample_frac(track, *rates)
     with pytest.MonkeyPatch.context() as patch:
-        # Short tracks would otherwise be one group, and show nothing of its seams.
-        patch.setattr(MODULE, "BLOCK_LENGTH", group)
+        # Short tracks would otherwise be a single group without seams.
+        patch.setattr(resampling, "BLOCK_LENGTH", group)
         blocks = list(resample(track.split(size, dim=-1), *rates))
     assert all(block.shape[-1] >= 1 for block in blocks)
     got = torch.cat(blocks, -1) if blocks else torch.zeros(2, 0)
@@ -69,7 +66,7 @@ def test_unusual_rates_keep_the_filters_small(old: int, new: int):
     assert abs(numerator * new / (denominator * old) - 1) < 1.25e-4
 
 
-def test_44056_is_off_by_next_to_nothing():
+def test_44056_is_nearly_exact():
     numerator, denominator = rate_ratio(44056, 44100)
     assert abs(numerator * 44100 / (denominator * 44056) - 1) < 4e-8
     got = gather(resample([tones(44056, 1.0)], 44056, 44100))
@@ -81,11 +78,11 @@ def test_a_tone_is_kept(old: int, new: int):
     got = gather(resample(tones(old, 1.0).split(1000, dim=-1), old, new))
     wanted = tones(new, 1.0)
     assert got.shape == wanted.shape
-    # The edges are a tone that starts from nothing, which no rate holds exactly.
+    # At the edges the tone starts and stops abruptly, which no rate can hold exactly.
     assert snr(got[:, 2000:-2000], wanted[:, 2000:-2000]) > 70
 
 
-def test_a_tone_above_the_new_limit_is_killed():
+def test_a_tone_above_the_new_nyquist_frequency_is_removed():
     track = tones(96000, 1.0, 1, lowest=20_000)
     got = gather(resample([track], 96000, 22050))
     assert got[:, 1000:-1000].abs().max() < 1e-3
@@ -96,12 +93,12 @@ def test_a_constant_stays_constant():
     torch.testing.assert_close(got, torch.full_like(got, 0.7))
 
 
-def test_equal_rates_pass_the_very_blocks():
+def test_equal_rates_pass_blocks_through():
     blocks = [noise(10), noise(1)]
     assert all(a is b for a, b in zip(resample(blocks, 44100, 44100), blocks, strict=True))
 
 
-def test_nothing_in_is_nothing_out():
+def test_an_empty_stream_stays_empty():
     assert list(resample([], 48000, 44100)) == []
     assert list(resample([torch.zeros(2, 1)], 48000, 44100)) == []  # floor(1 * 147 / 160)
 
