@@ -42,9 +42,9 @@ def ours(args: argparse.Namespace, folder: Path) -> list[float]:
     import numpy as np
     import soundfile
 
+    from hdemucs.training.build import build_trainer
     from hdemucs.training.run import Run
     from hdemucs.training.start import check
-    from hdemucs.training.trainer import Trainer
 
     for source in SOURCES:
         path = folder / "songs" / "a" / f"{source}.wav"
@@ -59,7 +59,8 @@ def ours(args: argparse.Namespace, folder: Path) -> list[float]:
         f"precision={args.precision}",
     ]
     config, model, songs = check("hdemucs_musdb", settings)
-    trainer = Trainer(config, model, songs, Run(folder / "run"))
+    trainer = build_trainer(config, model, songs, Run(folder / "run"))
+    device = trainer.accelerator.device
     stems = torch.cat(
         [examples(args), torch.zeros(args.batch, 1, 2, round((args.seconds + SHIFT) * RATE))], 1
     )
@@ -67,8 +68,8 @@ def ours(args: argparse.Namespace, folder: Path) -> list[float]:
     taken = []
     for step in range(args.steps + 1):
         started = time.perf_counter()
-        batch = stems.to(trainer.device), known.to(trainer.device)
-        trainer.train_step(*trainer.augment(*batch, torch.Generator(trainer.device).manual_seed(step)))
+        batch = stems.to(device), known.to(device)
+        trainer.train_step(*trainer.batches.augment(*batch, torch.Generator(device).manual_seed(step)))
         taken.append(time.perf_counter() - started)
     return taken[1:]
 

@@ -1,4 +1,4 @@
-"""What can be set about a training: published configurations, overrides, mistakes, and reading back."""
+"""Training configurations: the published ones, overrides, mistakes, and reading back what was written."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,12 +23,12 @@ MILLIONS = {
     "hdemucs_small": 9.338,
     "debug": 0.066,
 }
-"""Parameters of the networks that the configurations train from scratch."""
+"""Millions of parameters of the networks that the configurations train from scratch."""
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """`load(*overrides, **file)`: a configuration file of these keys, and one folder of data."""
+    """`load(*overrides, **content)`: loads a configuration file with this content and a folder of data."""
 
     def load(*overrides: str, **content: Any) -> Config:
         path = tmp_path / "my.yaml"
@@ -39,14 +39,14 @@ def load(tmp_path: Path) -> Load:
 
 
 def mistakes(load: Load, *overrides: str, **content: Any) -> list[str]:
-    """Lines of the error but for the first, which counts them, if they are several."""
+    """Mistakes in the error message, without the first line that counts them if there are several."""
     with pytest.raises(TrainingError) as caught:
         load(*overrides, **content)
     first, *others = [line.strip() for line in str(caught.value).splitlines()]
     return sorted(others) or [first]
 
 
-def test_every_published_configuration_is_expected_here():
+def test_every_published_configuration_is_tested_here():
     assert names_of_configs() == sorted([*MILLIONS, "finetune"])
 
 
@@ -60,7 +60,7 @@ def test_published_network_has_its_size(name: str, tmp_path: Path):
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 3) == MILLIONS[name]
 
 
-def test_hybrid_is_trained_as_published(tmp_path: Path):
+def test_hybrid_demucs_is_trained_as_published(tmp_path: Path):
     config = load_config("hdemucs_musdb", [f"data={tmp_path}"])
     assert (config.batch_size, config.epochs, config.optimizer.lr) == (64, 600, 3e-4)
     assert (config.penalty.weight, config.penalty.rank, config.penalty.iterations) == (1e-5, 100, 4)
@@ -93,7 +93,7 @@ def test_debug_lists_every_key():
     assert sorted(names(content, Config())) == sorted(key.name for key in describe())
 
 
-def test_defaults_stand_where_nothing_is_said(load: Load, tmp_path: Path):
+def test_keys_that_are_not_given_have_their_defaults(load: Load, tmp_path: Path):
     expected = Config(data=[str(tmp_path)], model={"architecture": "HDemucs"})
     assert load() == expected
 
@@ -126,7 +126,7 @@ def test_mappings_gain_keys_and_null_empties_them(load: Load):
     assert load(optimizer=None).optimizer == Config().optimizer
 
 
-def test_one_name_is_a_list_of_it(load: Load, tmp_path: Path):
+def test_a_single_name_stands_for_a_list(load: Load, tmp_path: Path):
     config = load("sources=vocals", "validation.songs=[a, b]", "init=x", "freeze=encoder.*")
     assert config.data == [str(tmp_path)]
     assert config.sources == ["vocals"]
@@ -134,7 +134,7 @@ def test_one_name_is_a_list_of_it(load: Load, tmp_path: Path):
     assert config.freeze == ["encoder.*"]
 
 
-def test_folders_are_made_absolute(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folders_become_absolute(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "songs").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -148,7 +148,7 @@ def test_values_may_come_from_the_environment(load: Load, tmp_path: Path, monkey
     assert load(data="${oc.env:MUSDB}").data == [str(tmp_path)]
 
 
-def test_the_word_no_means_no(load: Load, tmp_path: Path):
+def test_the_word_no_is_not_false(load: Load, tmp_path: Path):
     assert load("precision=no").precision == "no"
     path = tmp_path / "no.yaml"
     path.write_text(f"data: {tmp_path}\nprecision: no\n")
@@ -156,7 +156,7 @@ def test_the_word_no_means_no(load: Load, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", [*MILLIONS, "finetune"])
-def test_what_is_written_reads_back_equal(name: str, tmp_path: Path):
+def test_what_is_written_is_read_back_unchanged(name: str, tmp_path: Path):
     config = load_config(name, [f"data={tmp_path}", *(["init=x"] if name == "finetune" else [])])
     path = tmp_path / "config.yaml"
     path.write_text(dump(config))
@@ -164,7 +164,7 @@ def test_what_is_written_reads_back_equal(name: str, tmp_path: Path):
     assert set(yaml.safe_load(path.read_text())) == {item.name for item in dataclasses.fields(Config)}
 
 
-def test_all_mistakes_are_told_at_once_with_their_places(load: Load, tmp_path: Path):
+def test_all_mistakes_are_reported_at_once_with_their_places(load: Load, tmp_path: Path):
     path = tmp_path / "my.yaml"
     found = mistakes(
         load,
@@ -183,13 +183,12 @@ def test_all_mistakes_are_told_at_once_with_their_places(load: Load, tmp_path: P
     assert found == sorted(
         [
             "optimizer.lr=-1: must be above 0, not -1",
-            "data=/no/such/folder: /no/such/folder is no folder",
-            "segment=4: is no key; did you mean excerpts.segment?",
+            "data=/no/such/folder: /no/such/folder is not a folder",
+            "segment=4: is not a key; did you mean excerpts.segment?",
             "precision: must be key=value",
-            f"{path}: optimiser: is no key; did you mean optimizer?",
+            f"{path}: optimiser: is not a key; did you mean optimizer?",
             f"{path}: loss.kind: must be one of l1, mse, not 'l3'",
-            f"{path}: loss.weights.vocal: is no source of this training, which has vocals, drums; "
-            "did you mean vocals?",
+            f"{path}: loss.weights.vocal: is not one of the sources, vocals, drums; did you mean vocals?",
             f"{path}: model.chanels: is not a setting of HDemucs; did you mean channels?",
             f"{path}: model.depth: must be a whole number, not 'deep'",
             f"{path}: batch_size: 10 examples cannot be divided into 4 equal parts",
@@ -208,8 +207,8 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("augment.gain=[2, 1]", "must be the smallest, then the largest"),
-        ("augment.gain=[1]", "must be 2 numbers"),
+        ("augment.gain=[2, 1]", "must be the smallest factor, then the largest"),
+        ("augment.gain=[1]", "must be a list of 2 numbers"),
         ("augment.remix_group=65", "must be at most 64"),
         ("augment.repitch.probability=1.5", "must be at least 0 and at most 1, not 1.5"),
         ("averages.per_batch=[0.9, 1]", "must be at least 0 and below 1, not 1"),
@@ -217,21 +216,21 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
         ("checkpoint_minutes=.inf", "must be finite"),
         ("optimizer.lr=.nan", "must be finite"),
         ("optimizer.lr=true", "must be a number, not True"),
-        ("optimizer=3", "has keys of its own, as in optimizer.lr"),
+        ("optimizer=3", "is a section with keys such as optimizer.lr"),
         ("excerpts.segment.x=3", "excerpts.segment: must be a number"),
-        ("excerpts.segment=0.05", "is too short for this network, which needs 0.093 s"),
+        ("excerpts.segment=0.05", "is too short for this network, which needs at least 0.093 s"),
         ("compile=perhaps", "must be true or false"),
         ("loss.weights={vocals: -1}", "loss.weights.vocals: must be at least 0"),
         ("precision=fp61", "did you mean fp16?"),
-        ("data=null", "is missing; give the folder of songs"),
-        ("sources=[a, a]", "must be different names"),
+        ("data=null", "must be given: the folder of songs"),
+        ("sources=[a, a]", "must be one or more different names"),
         ("freeze=[encoder.*]", "needs init"),
         ("seed=${nothing}", "cannot be resolved"),
         ("data=${oc.env:HDEMUCS_NO_SUCH_VARIABLE}", "cannot be resolved"),
-        ("data=~nobody-of-this-name/songs", "is no folder"),
-        ("seed=[1", "cannot be read as YAML"),
+        ("data=~nobody-of-this-name/songs", "is not a folder"),
+        ("seed=[1", "is not valid YAML"),
         ("=3", "must be key=value"),
-        ("frobnicate=3", "`hdemucs train --keys` lists them"),
+        ("frobnicate=3", "is not a key; the keys here are data, synthesis, sources"),
         (
             "model.architecture=hdemucs",
             "must be one of HDemucs, Demucs, not 'hdemucs'; did you mean HDemucs?",
@@ -249,22 +248,22 @@ def test_single_mistakes(load: Load, override: str, expected: str):
     assert expected in found
 
 
-def test_weights_that_leave_nothing_to_learn(load: Load):
+def test_at_least_one_source_needs_a_weight(load: Load):
     (found,) = mistakes(load, sources=["a"], loss={"weights": {"a": 0}})
     assert "above 0 for at least one source" in found
 
 
-def test_a_waveform_network_needs_what_one_sample_depends_on(load: Load):
+def test_a_waveform_network_needs_enough_input_for_one_sample(load: Load):
     (found,) = mistakes(load, "excerpts.segment=0.1", model={"architecture": "Demucs"})
     assert "excerpts.segment=0.1: is too short" in found
 
 
-def test_init_decides_the_model(load: Load):
+def test_init_determines_the_model(load: Load):
     (found,) = mistakes(load, "init=hdemucs_high_musdb", model={"channels": 4})
-    assert "is decided by init" in found
+    assert "is determined by init" in found
 
 
-def test_each_device_has_its_part_of_a_batch(load: Load, monkeypatch: pytest.MonkeyPatch):
+def test_a_batch_is_divided_among_the_devices(load: Load, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert load("batch_size=16").batch_size == 16
     (indivisible,) = mistakes(load, "batch_size=18")
@@ -274,7 +273,7 @@ def test_each_device_has_its_part_of_a_batch(load: Load, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("cuda", "device"), [(False, "cuda"), (False, None), (True, "cpu")])
-def test_what_this_machine_cannot_do(
+def test_settings_that_need_a_gpu_are_rejected_without_one(
     load: Load, monkeypatch: pytest.MonkeyPatch, cuda: bool, device: str | None
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
@@ -282,7 +281,7 @@ def test_what_this_machine_cannot_do(
     assert "CUDA device" in found
 
 
-def test_half_precision_where_it_can_be(load: Load, monkeypatch: pytest.MonkeyPatch):
+def test_half_precision_is_accepted_where_supported(load: Load, monkeypatch: pytest.MonkeyPatch):
     assert load("precision=bf16", "device=cpu").precision == "bf16"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert load("precision=fp16").precision == "fp16"
@@ -291,14 +290,14 @@ def test_half_precision_where_it_can_be(load: Load, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("- a\n", "must be keys with values"),
-        ("a: [1\n", "cannot be read as YAML"),
-        ("epochs: 1\nepochs: 2\n", "duplicate key epochs, in line 2"),
-        ("\0", "cannot be read as YAML"),
-        ("a: \xe9\n".encode("latin-1"), "cannot be read as YAML"),
+        ("- a\n", "must consist of keys and values"),
+        ("a: [1\n", "is not valid YAML"),
+        ("epochs: 1\nepochs: 2\n", "duplicate key epochs, line 2"),
+        ("\0", "is not valid YAML"),
+        ("a: \xe9\n".encode("latin-1"), "is not valid YAML"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, content: str | bytes, expected: str):
+def test_files_that_are_not_configurations(tmp_path: Path, content: str | bytes, expected: str):
     path = tmp_path / "bad.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(TrainingError, match=r"bad\.yaml") as caught:
@@ -314,7 +313,7 @@ def test_dotted_keys_in_a_file(load: Load):
 def test_unknown_names(tmp_path: Path):
     with pytest.raises(TrainingError, match=r"finetun.*debug, demucs_musdb.*did you mean finetune\?"):
         load_config("finetun")
-    with pytest.raises(TrainingError, match="no such file; named configurations are debug"):
+    with pytest.raises(TrainingError, match="no such file; the named configurations are debug"):
         load_config(str(tmp_path / "none.yaml"))
 
 

@@ -1,4 +1,4 @@
-"""Averages of the weights, against those of the package `demucs`."""
+"""Averages of the weights, compared with those of the package `demucs`."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from demucs.ema import ModelEMA
 from torch import nn
 
 from hdemucs.errors import TrainingError
-from hdemucs.optim.averages import Average
+from hdemucs.optim.averages import WeightAverage
 
 
 class Counted(nn.Module):
-    """Weights, a statistic, and a count."""
+    """A weight, a floating-point buffer and an integer buffer."""
 
     statistic: torch.Tensor
     count: torch.Tensor
@@ -32,9 +32,9 @@ class Counted(nn.Module):
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.9999])
-def test_is_the_average_of_demucs(decay: float) -> None:
+def test_equals_the_average_of_demucs(decay: float) -> None:
     model = Counted()
-    average = Average(model, decay)
+    average = WeightAverage(model, decay)
     reference = ModelEMA(model, decay)  # type: ignore[no-untyped-call]
     for seed in range(50):
         model.change(seed)
@@ -45,9 +45,9 @@ def test_is_the_average_of_demucs(decay: float) -> None:
         assert torch.allclose(average.state[name], value, rtol=1e-5, atol=1e-6)
 
 
-def test_has_no_bias_towards_the_first_weights() -> None:
+def test_is_not_biased_towards_the_initial_weights() -> None:
     model = Counted()
-    average = Average(model, 0.9999)
+    average = WeightAverage(model, 0.9999)
     model.change(0)
     average.update()
     assert torch.equal(average.state["weight"], model.weight)
@@ -57,16 +57,16 @@ def test_has_no_bias_towards_the_first_weights() -> None:
     assert torch.allclose(average.state["weight"], (first + model.weight.detach()) / 2, atol=1e-4)
 
 
-def test_is_not_the_models_memory() -> None:
+def test_shares_no_memory_with_the_model() -> None:
     model = Counted()
-    average = Average(model, 0.9)
+    average = WeightAverage(model, 0.9)
     model.change(0)
     assert (average.state["weight"] == 0).all()
 
 
-def test_whole_numbers_are_the_latest() -> None:
+def test_integer_buffers_are_copied() -> None:
     model = Counted()
-    average = Average(model, 0.9)
+    average = WeightAverage(model, 0.9)
     for seed in range(3):
         model.change(seed)
         average.update()
@@ -74,28 +74,28 @@ def test_whole_numbers_are_the_latest() -> None:
     assert average.state["count"].dtype == torch.int64
 
 
-def test_goes_on_exactly_from_a_saved_state(tmp_path: Path) -> None:
+def test_continues_exactly_from_a_saved_state(tmp_path: Path) -> None:
     model = Counted()
-    going_on = Average(model, 0.9995)
+    continued = WeightAverage(model, 0.9995)
     for seed in range(5):
         model.change(seed)
-        going_on.update()
-    torch.save(going_on.state_dict(), tmp_path / "average.pt")
-    resumed = Average(Counted(), 0.9995)
+        continued.update()
+    torch.save(continued.state_dict(), tmp_path / "average.pt")
+    resumed = WeightAverage(Counted(), 0.9995)
     resumed.load_state_dict(torch.load(tmp_path / "average.pt", weights_only=True))
     resumed.model = model
     for seed in range(5, 10):
         model.change(seed)
-        going_on.update()
+        continued.update()
         resumed.update()
-    assert resumed.count == going_on.count
-    for name, value in going_on.state.items():
+    assert resumed.count == continued.count
+    for name, value in continued.state.items():
         assert torch.equal(resumed.state[name], value)
 
 
-def test_state_is_what_a_model_loads() -> None:
+def test_a_model_loads_the_state() -> None:
     model = Counted()
-    average = Average(model, 0.9)
+    average = WeightAverage(model, 0.9)
     model.change(0)
     average.update()
     other = Counted()
@@ -104,16 +104,16 @@ def test_state_is_what_a_model_loads() -> None:
     assert other.count == 1
 
 
-def test_refuses_the_average_of_another_model() -> None:
-    saved = Average(nn.Linear(3, 4), 0.9).state_dict()
+def test_rejects_the_average_of_another_model() -> None:
+    saved = WeightAverage(nn.Linear(3, 4), 0.9).state_dict()
     for other in (nn.Linear(3, 5), nn.Linear(3, 4, bias=False)):
-        with pytest.raises(TrainingError, match="of another model"):
-            Average(other, 0.9).load_state_dict(saved)
+        with pytest.raises(TrainingError, match="belongs to another model"):
+            WeightAverage(other, 0.9).load_state_dict(saved)
 
 
 def test_weights_in_half_precision_are_averaged_in_float32() -> None:
     model = Counted(torch.bfloat16)
-    average = Average(model, 0.999)
+    average = WeightAverage(model, 0.999)
     for value in range(1000):
         with torch.no_grad():
             model.weight.fill_(value % 2)
@@ -122,8 +122,8 @@ def test_weights_in_half_precision_are_averaged_in_float32() -> None:
     assert torch.allclose(average.state["weight"], torch.tensor(0.5), atol=1e-3)
 
 
-def test_is_kept_on_the_device_that_is_asked_for() -> None:
+def test_is_kept_on_the_requested_device() -> None:
     with torch.device("meta"):
         elsewhere = Counted()
-    assert Average(elsewhere, 0.9).state["weight"].device.type == "meta"
-    assert Average(Counted(), 0.9, "meta").state["weight"].device.type == "meta"
+    assert WeightAverage(elsewhere, 0.9).state["weight"].device.type == "meta"
+    assert WeightAverage(Counted(), 0.9, "meta").state["weight"].device.type == "meta"
