@@ -74,6 +74,10 @@ class RunExistsError(TrainingError):
         return f"{self.folder} already holds a training run; resume it, or choose another folder"
 
 
+class DatasetError(TrainingError):
+    """A folder of songs has none that can be trained with, or its `stems.yaml` has mistakes."""
+
+
 class SynthesisError(HDemucsError):
     """Sounds, voices or packages needed to synthesise songs are missing or damaged."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hdemucs.audio.codecs import BITS, WRITABLE
 from hdemucs.cli.options import add_computation, computation
 from hdemucs.cli.output import complain, credit, make_table, note, plain, print_table, progress_bar
 from hdemucs.errors import OutputError, StemsExistError
@@ -100,17 +101,19 @@ def _add_output(group: Any) -> None:
     formats, depths = group.add_mutually_exclusive_group(), group.add_mutually_exclusive_group()
     formats.add_argument(
         "--format",
-        choices=["wav", "flac", "mp3", "ogg"],
-        default="wav",
-        help="format of the stems (default: wav)",
+        choices=[*WRITABLE],
+        default=next(iter(WRITABLE)),
+        help="format of the stems (default: %(default)s)",
     )
-    depths.add_argument("--bits", choices=["16", "24", "32f"], help="bit depth of WAV and FLAC (default: 16)")
+    depths.add_argument(
+        "--bits", choices=BITS, help=f"bits per sample of {_having('bits')} (default: {BITS[0]})"
+    )
     group.add_argument(
         "--bitrate",
         "--mp3-bitrate",
         type=int,
         metavar="KBIT",
-        help="bit rate of MP3 in kbit/s (default: 320)",
+        help=f"bit rate of {_having('bitrates')} in kbit/s (default: the highest)",
     )
     group.add_argument(
         "--clip",
@@ -137,6 +140,11 @@ def _add_output(group: Any) -> None:
         (depths, "--float32", "bits", "32f"),
     ):
         choices.add_argument(flag, dest=name, action="store_const", const=value, help=argparse.SUPPRESS)
+
+
+def _having(choice: str) -> str:
+    """Formats with a choice of `bits` or `bitrates`, for help texts."""
+    return " and ".join(codec.name.upper() for codec in WRITABLE.values() if getattr(codec, choice))
 
 
 def _path(text: str) -> Path:

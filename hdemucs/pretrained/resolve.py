@@ -48,7 +48,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model:
 
 def model_name(model: Model) -> str:
     """Name of a model that `load_model` loaded; `model` for one that was built in Python."""
-    return getattr(model, "name", None) or "model"
+    return model.name or "model"
 
 
 def _is_path(spec: str) -> bool:
@@ -157,7 +157,6 @@ def _is_bag(path: Path) -> bool:
     return isinstance(data, dict) and "models" in data
 
 
-def _named(model: Any, name: str) -> Model:
+def _named(model: Model, name: str) -> Model:
     model.name = name
-    named: Model = model
-    return named
+    return model

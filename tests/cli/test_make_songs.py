@@ -32,4 +32,4 @@ def test_no_songs_at_all(run: Run, tmp_path: Path) -> None:
 
 
 def test_unknown_format(run: Run, tmp_path: Path) -> None:
-    assert_fails(run("make-songs", tmp_path, "--format", "mp3"), 2, "mp3", "wav, flac")
+    assert_fails(run("make-songs", tmp_path, "--format", "mp3"), 2, "mp3", "wav", "flac")

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from hdemucs.training.automix.render import Report
+from hdemucs.training.automix.render import RemixReport
 from tests.cli.command import Run, assert_fails
 
 
 def test_flags_reach_the_library(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def automix(folders: list[Path], out: Path, **options: Any) -> Report:
+    def automix(folders: list[Path], out: Path, **options: Any) -> RemixReport:
         options.pop("progress")("mixing", 1, 2)
         calls.append((folders, out, options))
-        return Report(written=[out / "new"], problems={"song": "no beat"})
+        return RemixReport(written=[out / "new"], problems={"song": "no beat"})
 
     monkeypatch.setattr("hdemucs.training.automix.render.automix", automix)
     result = run("remix", "a", "b", "-o", tmp_path, "--songs", 2, "--seed", 5, "--sources", "bass", "drums")

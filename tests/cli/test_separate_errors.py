@@ -18,7 +18,7 @@ from tests.conftest import TINY_RATE
     [
         (["--overlap", "2"], ["overlap", "2.0"]),
         (["--overlap", "most"], ["--overlap", "most"]),
-        (["--segment", "0"], ["segment", "above 0"]),
+        (["--segment", "0"], ["segment", "positive"]),
         (["--segment", "nan"], ["segment", "nan"]),
         (["--shifts", "-1"], ["shifts"]),
         (["--shifts", "1.5"], ["--shifts"]),
