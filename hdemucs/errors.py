@@ -52,3 +52,8 @@ class Cancelled(HDemucsError):
 def one_line(error: BaseException) -> str:
     """Message of any exception on one line, at most 200 characters; its type where it has no message."""
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+def install_extra(extra: str) -> str:
+    """How to install an extra of pyproject.toml, to end a message with: the package is on no index yet."""
+    return f"run pip install '.[{extra}]' in the folder of hdemucs"
