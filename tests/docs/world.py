@@ -1,0 +1,90 @@
+"""Local stand-ins for what the examples of the documentation name: songs, models, and a short training."""
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from hdemucs.checkpoint import save
+from hdemucs.pretrained import DEFAULT_MODEL, Card, ModelFile, cards
+from tests.audio.signals import encode_libav, noise, tones
+from tests.conftest import tiny_network
+from tests.pretrained.server import FileServer
+from tests.training.songs import write_song
+
+RATE = 44100
+STEMS = ("drums", "bass", "other", "vocals")
+
+SHORT = (
+    "epochs=1",
+    "steps_per_epoch=1",
+    "batch_size=2",
+    "accumulate=1",
+    "precision=no",
+    "device=cpu",
+    "excerpts.segment=0.5",
+    "excerpts.shift=0",
+    "excerpts.workers=0",
+    "augment.remix_group=0",
+    "augment.repitch.probability=0",
+    "penalty.weight=0",
+    "averages.per_batch=[]",
+    "averages.per_epoch=[]",
+    "synthesis.seconds=1",
+    "synthesis.songs=0",
+)
+"""Settings that end any training after one step; the last one of a key wins."""
+
+SMALL = ("model.channels=4", "model.depth=4", "model.n_fft=1024", "model.segment=1")
+"""For a training from scratch: a network that has no weight to speak of."""
+
+
+def write_world(folder: Path) -> None:
+    """Write everything that the examples read into a folder."""
+    sound = tones(RATE, 1.5) + noise(round(1.5 * RATE))
+    (folder / "album").mkdir()
+    for name in ("live.wav", "song.mp3", "one.flac", "album/first.flac", "album/second.mp3"):
+        soundfile.write(folder / name, sound.T.numpy(), RATE)
+    for name in ("song.m4a", "two.m4a"):
+        encode_libav(folder / name, [sound], RATE, "aac", "ipod")
+    save(tiny_network(sample_rate=RATE), folder / "my_model.safetensors")
+    for number in range(3):
+        write_song(folder / "songs" / "train" / f"song {number}", number, 1.5, STEMS, RATE)
+        write_song(folder / "piano_songs" / f"song {number}", number, 1.5, ("piano", "rest"), RATE)
+        write_song(folder / "musdb18hq" / "train" / f"song {number}", number, 1.5, STEMS, RATE)
+    for number in (7, 8):
+        write_song(folder / "heldout" / f"song {number}", number, 1.1, STEMS, RATE)
+        write_song(folder / "musdb18hq" / "test" / f"song {number}", number, 1.1, STEMS, RATE)
+        shutil.copytree(
+            folder / "musdb18hq" / "test" / f"song {number}", folder / "their_stems" / f"song {number}"
+        )
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Card]]:
+    """The cards of all models, of which those on the web are tiny ones on a server of this machine."""
+    path = tmp_path_factory.mktemp("registry") / "tiny.safetensors"
+    save(tiny_network(sample_rate=RATE), path)
+    body = path.read_bytes()
+    server = FileServer()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def moved(card: Card) -> Card:
+        if card.name == DEFAULT_MODEL:
+            return card
+        names = [Path(file.name).with_suffix(".safetensors").name for file in card.files]
+        files = tuple(
+            ModelFile(server.add(f"/{name}", body), hashlib.sha256(body).hexdigest(), len(body))
+            for name in names
+        )
+        return replace(card, files=files, segment=1.0)
+
+    yield {card.name: moved(card) for card in cards()}
+    server.closing.set()
+    server.shutdown()
+    server.server_close()
