@@ -55,5 +55,8 @@ def one_line(error: BaseException) -> str:
 
 
 def install_extra(extra: str) -> str:
-    """How to install an extra of pyproject.toml, to end a message with: the package is on no index yet."""
-    return f"run pip install '.[{extra}]' in the folder of hdemucs"
+    """Command that installs an extra of pyproject.toml, for the end of a message.
+
+    It installs from the sources: hdemucs is on no package index.
+    """
+    return f"pip install '.[{extra}]' in the hdemucs source folder"
