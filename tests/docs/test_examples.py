@@ -74,7 +74,7 @@ def shortened(arguments: list[str]) -> list[str]:
             scratch = not any(setting.startswith("init=") for setting in settings)
             return ["train", "--config", config, *settings, *SHORT, *(SMALL if scratch else ())]
         case ["make-songs" | "remix", *_]:
-            return [*arguments, "--songs", "2", "--seconds", "1", "--jobs", "1"]
+            return [*arguments, "--songs", "2", "--seconds", "3", "--jobs", "1"]
         case _:
             return arguments
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -54,7 +55,7 @@ def write_world(folder: Path) -> None:
         encode_libav(folder / name, [sound], RATE, "aac", "ipod")
     save(tiny_network(sample_rate=RATE), folder / "my_model.safetensors")
     for number in range(3):
-        write_song(folder / "songs" / "train" / f"song {number}", number, 1.5, STEMS, RATE)
+        write_beats(folder / "songs" / "train" / f"song {number}", 100 + 2 * number)
         write_song(folder / "piano_songs" / f"song {number}", number, 1.5, ("piano", "rest"), RATE)
         write_song(folder / "musdb18hq" / "train" / f"song {number}", number, 1.5, STEMS, RATE)
     for number in (7, 8):
@@ -62,6 +63,18 @@ def write_world(folder: Path) -> None:
         write_song(folder / "heldout" / name, number, 1.1, STEMS, RATE)
         write_song(folder / "musdb18hq" / "test" / name, number, 1.1, STEMS, RATE)
         shutil.copytree(folder / "heldout" / name, folder / "their_stems" / name)
+
+
+def write_beats(folder: Path, tempo: float) -> None:
+    """Write a song of 6 s, in which each stem begins anew at every beat: remixes match tempo and key."""
+    time = np.arange(6 * RATE) / RATE
+    decay = np.exp(-15 * (time % (60 / tempo)))
+    folder.mkdir(parents=True)
+    for number, stem in enumerate(STEMS):
+        sound = np.sin(2 * np.pi * 110 * 2**number * time)
+        if stem == "drums":
+            sound = np.random.default_rng(0).normal(0, 0.5, len(time))
+        soundfile.write(folder / f"{stem}.wav", 0.4 * decay * sound, RATE)
 
 
 @pytest.fixture(scope="session")
