@@ -37,6 +37,10 @@ class TrainingError(HDemucsError):
     """Songs, a configuration or a run folder that cannot be trained with, or a training that went wrong."""
 
 
+class DatasetError(TrainingError):
+    """A folder of songs has none that can be trained with, or its `stems.yaml` has mistakes."""
+
+
 class SynthesisError(HDemucsError):
     """Sounds, voices or packages that synthesising songs needs are missing or damaged."""
 

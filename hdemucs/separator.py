@@ -1,4 +1,4 @@
-"""Songs to stems: audio in, the model applied, audio out; in memory, or from file to files as a stream.
+"""Separation of tracks into stems: decode, apply the model, encode; in memory, or from file to files.
 
 Letters in shapes: C channels, L samples.
 """
@@ -21,32 +21,45 @@ from hdemucs.model import Model
 from hdemucs.pretrained import DEFAULT_MODEL, load_model
 
 EPS = 1e-8
-"""What `demucs` adds to a track's deviation, so that silence is not divided by zero."""
+"""Added to the standard deviation of a track, as in `demucs`, so that silence is not divided by zero."""
 
 Source = str | PathLike[str] | audio.AudioSource | Tensor | NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Format:
-    """How stems are written.
+    """How stems are written; `hdemucs.audio.codecs.WRITABLE` lists the formats and their choices.
 
     Attributes:
-        format: `wav`, `flac`, `mp3` or `ogg`.
-        bits: `16`, `24` or `32f` for WAV, `16` or `24` for FLAC; None for the format's default, 16.
-        bitrate: of MP3, in kbit/s; None for 320.
-        clip: what to do with samples beyond full scale: `rescale` turns all stems down by one gain, so that
-            they still add up to the song; `clamp` cuts them off; `none` leaves it to the format.
+        format: Name of the format, such as `wav`, `flac`, `mp3` or `ogg`; also the suffix of the files.
+        bits: Bits per sample, such as `16`, `24` or `32f` (floating point) for WAV; None for the format's
+            default.
+        bitrate: Constant bitrate in kbit/s, for MP3; None for the highest.
+        clip: What happens to samples beyond full scale: `rescale` turns all stems down by one gain, so that
+            they still add up to the song; `clamp` clips them; `none` leaves it to the format.
     """
 
-    format: Literal["wav", "flac", "mp3", "ogg"] = "wav"
-    bits: Literal["16", "24", "32f"] | None = None
+    format: str = "wav"
+    bits: str | None = None
     bitrate: int | None = None
     clip: Literal["rescale", "clamp", "none"] = "rescale"
 
     def writer(
         self, paths: Mapping[str, Path], sample_rate: int, channels: int, length: int, tags: Mapping[str, str]
     ) -> audio.StemWriter:
-        """Writer of the stems of one track of `length` samples."""
+        """Writer of the stems of one track.
+
+        Args:
+            paths: File of each stem by name.
+            sample_rate: Sample rate in Hz.
+            channels: Number of channels.
+            length: Number of samples per channel.
+            tags: Tags of the files.
+
+        Raises:
+            OptionError: The options of this format contradict one another.
+            OutputError: The format cannot hold such audio.
+        """
         return audio.StemWriter(
             paths,
             sample_rate,
@@ -64,8 +77,8 @@ class Stems(Mapping[str, Tensor]):
     """Separated stems by name, each `[C, L]` float32.
 
     Attributes:
-        sample_rate: in Hz: the model's.
-        tags: title, artist and the like of the source, where it had them.
+        sample_rate: Sample rate in Hz, which is the model's.
+        tags: Title, artist and other tags of the source.
     """
 
     def __init__(self, stems: Mapping[str, Tensor], sample_rate: int, tags: Mapping[str, str]) -> None:
@@ -89,24 +102,35 @@ class Stems(Mapping[str, Tensor]):
     def save(self, folder: str | PathLike[str], format: Format | None = None) -> dict[str, Path]:
         """Write each stem as `folder/STEM.EXT`.
 
+        Args:
+            folder: Folder of the files, created as needed.
+            format: Format of the files; None for 16-bit WAV.
+
         Returns:
-            The files by stem.
+            File of each stem by name.
 
         Raises:
-            OutputError: they cannot be written; none is left half-written.
+            OptionError: The options of the format contradict one another.
+            OutputError: The files cannot be written; none of them is left behind.
         """
         format = format or Format()
         paths = {name: Path(folder) / f"{name}.{format.format}" for name in self}
-        together = torch.stack(list(self.values()))
-        _, channels, length = together.shape
+        block = torch.stack(list(self.values()))
+        _, channels, length = block.shape
         with format.writer(paths, self.sample_rate, channels, length, self.tags) as writer:
-            writer.write(together)
+            writer.write(block)
         return paths
 
 
 @dataclass(frozen=True)
 class Written:
-    """What `Separator.separate_file` wrote: the files by stem, seconds of audio, and the gain they share."""
+    """What `Separator.separate_file` wrote.
+
+    Attributes:
+        stems: File of each stem by name.
+        seconds: Duration of the track in seconds.
+        gain: Factor that all stems were multiplied by, below 1 if one of them would have clipped.
+    """
 
     stems: dict[str, Path]
     seconds: float
@@ -117,14 +141,17 @@ class Separator:
     """A model, ready for any number of tracks.
 
     Args:
-        model: a name of `hdemucs models`, the path of a model file, `hf://user/repo`, or a model.
-        stems: which of the model's sources to return, all if None.
-        two_stems: one of the sources, to return with `no_SOURCE`, the sum of all others, in place of `stems`.
-        options: see `hdemucs.apply.Options`, as keywords: segment, overlap, shifts, batch_size, jobs, device.
+        model: Name of a registered model (see `hdemucs models`), path of a model file, `hf://user/repo`, or a
+            model.
+        stems: Sources of the model to return; None for all.
+        two_stems: Source to return together with `no_SOURCE`, the sum of all others; excludes `stems`.
+        options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device.
 
     Raises:
-        UnknownModelError, DownloadError, CheckpointError: the model cannot be had.
-        OptionError: options that contradict one another, or a stem that the model does not have.
+        UnknownModelError: There is no such model.
+        DownloadError: The model cannot be downloaded.
+        CheckpointError: The model file is damaged or unsafe.
+        OptionError: Options contradict one another, or the model does not have a stem.
     """
 
     def __init__(
@@ -142,12 +169,12 @@ class Separator:
 
     @property
     def stems(self) -> list[str]:
-        """Names of what comes out."""
+        """Names of the stems."""
         return list(self._mixes)
 
     @property
     def sample_rate(self) -> int:
-        """Of what comes out, in Hz."""
+        """Sample rate of the stems in Hz."""
         return self.model.sample_rate
 
     def separate(
@@ -156,12 +183,12 @@ class Separator:
         """Separate a track in memory.
 
         Args:
-            source: path of an audio file, or samples `[C, L]` as an array or tensor.
-            sample_rate: of samples, in Hz; a file knows its own.
-            progress: called after each chunk; may cancel.
+            source: Path of an audio file, or samples `[C, L]` as an array or tensor.
+            sample_rate: Sample rate in Hz of samples; not needed for a file.
+            progress: Called after each chunk; may cancel.
 
         Raises:
-            AudioError: the source cannot be read, or has no audio, or samples that are not finite.
+            AudioError: The source cannot be read, has no audio, or has samples that are not finite.
         """
         track = _open(source, sample_rate)
         level = self._measure(track)
@@ -183,14 +210,15 @@ class Separator:
         """Separate a track of any length into files, written as it proceeds.
 
         Args:
-            source: path of an audio file, or of samples, `hdemucs.audio.from_samples(samples, sample_rate)`.
-            paths: file of each of `self.stems`; all appear together when they are whole.
-            format: how they are written; the paths' suffixes do not count.
-            progress: called after each chunk; may cancel.
+            source: Path of an audio file, or `hdemucs.audio.from_samples(samples, sample_rate)`.
+            paths: File of each of `self.stems`; all appear together when they are whole.
+            format: Format of the files, whatever their suffixes; None for 16-bit WAV.
+            progress: Called after each chunk; may cancel.
 
         Raises:
-            AudioError: the source cannot be read, or has no audio, or samples that are not finite.
-            OutputError: the files cannot be written.
+            AudioError: The source cannot be read, has no audio, or has samples that are not finite.
+            OptionError: A stem has no path, or the options of the format contradict one another.
+            OutputError: The files cannot be written.
         """
         track = _open(source, None)
         if missing := [name for name in self._mixes if name not in paths]:
@@ -235,7 +263,13 @@ class Separator:
 
 @dataclass(frozen=True)
 class Level:
-    """Mean, deviation and length of a track: a model wants its input near mean 0 and deviation 1."""
+    """Level of a track, for its normalisation: a model expects input of about mean 0 and deviation 1.
+
+    Attributes:
+        mean: Mean of the mono mix.
+        scale: Standard deviation of the mono mix, plus `EPS`.
+        length: Number of samples per channel.
+    """
 
     mean: float
     scale: float
@@ -243,7 +277,7 @@ class Level:
 
     @classmethod
     def of(cls, blocks: Iterator[Tensor]) -> "Level":
-        """Measured over the mean of all channels, in one pass, merging the moments of blocks `[C, L]`."""
+        """Measure the mean of all channels in one pass, merging the moments of blocks `[C, L]`."""
         length, mean, squares = 0, 0.0, 0.0
         for block in blocks:
             mono = block.double().mean(0)
@@ -266,19 +300,22 @@ def separate(
     two_stems: str | None = None,
     **options: Any,
 ) -> Stems:
-    """Separate one track; `Separator` keeps the model for many.
+    """Separate one track; for many, use a `Separator`, which loads the model once.
 
         stems = hdemucs.separate("song.mp3")
         stems["vocals"]                # tensor [2, samples]
         stems.save("separated/song")   # drums.wav, bass.wav, other.wav, vocals.wav
 
     Args:
-        source: path of an audio file, or samples `[C, L]` as an array or tensor.
-        sample_rate: of samples, in Hz; a file knows its own.
-        model, stems, two_stems, options: as for `Separator`.
+        source: Path of an audio file, or samples `[C, L]` as an array or tensor.
+        sample_rate: Sample rate in Hz of samples; not needed for a file.
+        model: Name, path, `hf://user/repo` or the model itself; see `Separator`.
+        stems: Sources of the model to return; None for all.
+        two_stems: Source to return together with the sum of all others.
+        options: Fields of `hdemucs.apply.Options`.
 
     Raises:
-        HDemucsError: the source or the model cannot be used; see `Separator`.
+        HDemucsError: The source or the model cannot be used; see `Separator`.
     """
     separator = Separator(model, stems=stems, two_stems=two_stems, **options)
     return separator.separate(source, sample_rate)
@@ -290,21 +327,23 @@ def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:
     if isinstance(source, str | PathLike):
         return audio.open(source)
     if sample_rate is None:
-        raise OptionError("samples need their sample_rate, in Hz")
+        raise OptionError("samples need a sample_rate, in Hz")
     return audio.from_samples(source, sample_rate)
 
 
 def _mixes(
     sources: Sequence[str], stems: Sequence[str] | None, two_stems: str | None
 ) -> dict[str, list[str]]:
-    """What comes out, by name, and the model's sources that it is the sum of."""
+    """Sources of the model that each stem is the sum of, by name of the stem."""
     stems = [stems] if isinstance(stems, str) else stems
     wanted = [two_stems] if two_stems is not None else list(sources if stems is None else stems)
     unknown = [name for name in wanted if name not in sources]
-    if unknown or not wanted:
-        raise OptionError(f"no stem {', '.join(unknown) or 'asked for'}: the model has {', '.join(sources)}")
+    if unknown:
+        raise OptionError(f"the model has no stem {', '.join(unknown)}; choose from {', '.join(sources)}")
+    if not wanted:
+        raise OptionError(f"stems is empty; choose from {', '.join(sources)}")
     if two_stems is None:
         return {name: [name] for name in sources if name in wanted}
     if stems is not None:
-        raise OptionError("stems and two_stems exclude each other: name one of them")
+        raise OptionError("stems and two_stems exclude each other; use one of them")
     return {two_stems: [two_stems], f"no_{two_stems}": [name for name in sources if name != two_stems]}

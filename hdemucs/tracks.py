@@ -5,13 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hdemucs.audio import codecs
 from hdemucs.errors import AudioError, OptionError
 
-_KNOWN = """
-    .aac .aif .aifc .aiff .alac .au .caf .flac .m4a .m4v .mka .mkv .mov .mp2 .mp3 .mp4 .oga .ogg .opus .wav
-    .wave .webm .wma
-"""
-SUFFIXES = frozenset(_KNOWN.split())
+SUFFIXES = codecs.SUFFIXES
 """Files that a walk through a folder takes; a file that is named is taken whatever its suffix."""
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"

@@ -1,15 +1,15 @@
-"""Time and memory of the metrics beside those of museval and fast_bss_eval, as a Markdown table.
+"""Time and memory of the metrics beside museval and fast_bss_eval, as a Markdown table.
 
-Each run is a process of its own that reads the same signals from disk, so its peak memory is all that a user
-would see: interpreter, libraries, signals and work. Its time is that of the metric alone, after the imports
-of torch and NumPy. Tools take turns, so that a busy machine is unkind to all.
+Each run is a process of its own that reads the same signals from disk, so its peak memory is what a user
+would see: interpreter, libraries, signals and computation. Its time is that of the metric alone, after torch
+and NumPy have been imported. Tools take turns, so other load on the machine affects them equally.
 
-What is compared:
+Comparisons:
 
-- BSS Eval v4: stereo, a score for every second, 512 taps. museval computes the same numbers.
-- BSS Eval sources: one channel, one score for the track, 512 taps. SIR and SAR of fast_bss_eval and of this
-  library's `bss_eval` with one window are the same numbers; SDR differs in what it forgives.
-- SI-SDR: one channel, no means removed. The same numbers.
+- BSS Eval v4: stereo, one score for each second, 512 taps. museval computes the same numbers.
+- BSS Eval sources: mono, one score for the track, 512 taps. SIR and SAR of fast_bss_eval and of this
+  library's `bss_eval` with a single window are the same numbers; SDR is defined differently.
+- SI-SDR: mono, means not removed. Both compute the same numbers.
 
     python scripts/benchmark_metrics.py --seconds 240 --repeats 3
 """
@@ -48,7 +48,7 @@ def hdemucs_bss_eval(references: Tensor, estimates: Tensor) -> Tensor:
 
 
 def museval_bss_eval(references: Tensor, estimates: Tensor) -> Tensor:
-    # The package itself cannot be imported without an ffmpeg binary; what is measured does not need it.
+    # Importing the package requires an ffmpeg binary, which this module does not use.
     files = importlib.metadata.files("museval") or []
     path = next(file for file in files if file.as_posix() == "museval/metrics.py")
     spec = importlib.util.spec_from_file_location("museval_metrics", str(path.locate()))
@@ -101,7 +101,7 @@ TOOLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def make_signals(folder: Path, sources: int, seconds: float) -> None:
-    """Noises of different colours, and each with a tenth of the others and noise in it, at 16 bits."""
+    """Write noises of different colours at 16 bits, and estimates with some of the others and noise."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(sources, 2, int(seconds * RATE), generator=generator)
     colours = torch.randn(2 * sources, 1, 63, generator=generator) * 0.9 ** torch.arange(63)
@@ -114,32 +114,33 @@ def make_signals(folder: Path, sources: int, seconds: float) -> None:
 
 
 def run_here(tool: str, folder: Path) -> None:
-    """One run, in the process that was started for it."""
+    """Run a tool in this process: write its scores, print its time and memory as JSON."""
     signals = [torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("references", "estimates")]
     start = time.perf_counter()
     scores = TOOLS[tool](*signals)
     seconds = time.perf_counter() - start
     np.save(folder / f"{tool}.npy", scores.numpy())
-    # Linux counts in KiB, macOS in bytes.
+    # In KiB on Linux, in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     print(json.dumps({"seconds": seconds, "gigabytes": peak / 1e9}))
 
 
-def run_apart(tool: str, folder: Path) -> dict[str, float]:
-    """One run in a process of its own: seconds of the metric without imports of torch, peak memory of all."""
+def run_in_process(tool: str, folder: Path) -> dict[str, float]:
+    """Run a tool in a separate process and return the seconds and gigabytes that it printed."""
     command = [sys.executable, __file__, "--run", tool, "--folder", str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def largest_difference(folder: Path, ours: str, theirs: str) -> float:
-    """dB, where theirs is below 60 dB."""
+    """Largest difference in dB where their score is below 60 dB."""
     mine, other = (np.load(folder / f"{tool}.npy") for tool in (ours, theirs))
     return float(np.abs(mine - other)[other < 60].max())
 
 
 def compare(folder: Path, metrics: list[str], repeats: int) -> None:
+    """Print one row for each tool and metric."""
     print("| metric | tool | median time | peak memory | time ratio | largest difference |")
     print("|---|---|---|---|---|---|")
     for metric in metrics:
@@ -147,7 +148,7 @@ def compare(folder: Path, metrics: list[str], repeats: int) -> None:
         runs: dict[str, list[dict[str, float]]] = {tool: [] for tool in tools}
         for _ in range(repeats):
             for tool in tools:
-                runs[tool].append(run_apart(tool, folder))
+                runs[tool].append(run_in_process(tool, folder))
         median = {tool: statistics.median(run["seconds"] for run in runs[tool]) for tool in tools}
         for tool in tools:
             peak = max(run["gigabytes"] for run in runs[tool])
@@ -160,7 +161,7 @@ def compare(folder: Path, metrics: list[str], repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time and memory of the metrics beside other libraries'.")
+    parser = argparse.ArgumentParser(description="Time and memory of the metrics beside other libraries.")
     parser.add_argument("--seconds", type=float, default=240, help="length of the track (default: 240)")
     parser.add_argument("--sources", type=int, default=4, help="stereo sources (default: 4)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each tool (default: 3)")
@@ -169,7 +170,7 @@ def main() -> None:
         nargs="+",
         choices=COMPARISONS,
         default=list(COMPARISONS),
-        help="which to compare; BSS Eval sources takes 18 GB for 4 minutes (default: all)",
+        help="metrics to compare; BSS Eval sources takes 18 GB for 4 minutes (default: all)",
     )
     parser.add_argument("--run", choices=TOOLS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -178,7 +179,7 @@ def main() -> None:
         run_here(options.run, options.folder)
         return
     with tempfile.TemporaryDirectory() as folder:
-        # Apart, because Linux counts the memory of the process that starts another as the other's.
+        # In a separate process: on Linux, the peak memory of a process counts for its children.
         maker = multiprocessing.get_context("spawn").Process(
             target=make_signals, args=(Path(folder), options.sources, options.seconds)
         )

@@ -1,7 +1,8 @@
-"""Time and memory of a training step beside that of the `demucs` package's own solver.
+"""Time and memory of a training step, beside that of the solver of the `demucs` package.
 
-Same network (the published Hybrid Demucs, or a narrower one), batch, excerpts, loss, penalty and averages;
-processes of their own that alternate; medians. Needs the test extra, and for demucs' solver `dora-search`:
+Same network (the published Hybrid Demucs, or a narrower one), batch, excerpts, loss, penalty and averages.
+Each run is a process of its own; the two packages alternate, and medians are printed. Needs the `test` extra,
+and `dora-search` for the solver of demucs:
 
     .venv/bin/pip install dora-search
     .venv/bin/python scripts/benchmark_training.py --batch 4 --seconds 6 --runs 3
@@ -26,23 +27,24 @@ import torch
 SOURCES = ["drums", "bass", "other", "vocals"]
 RATE = 44100
 SHIFT = 1.0
+"""Largest random shift in seconds, for which excerpts are longer."""
 
 
 def examples(args: argparse.Namespace) -> torch.Tensor:
-    """`[B, S, C, L]`: noise takes as long as music."""
+    """Noise `[batch, sources, channels, samples]`, which takes as long as music."""
     generator = torch.Generator().manual_seed(0)
-    frames = round((args.seconds + SHIFT) * RATE)
-    return 0.1 * torch.randn(args.batch, len(SOURCES), 2, frames, generator=generator)
+    length = round((args.seconds + SHIFT) * RATE)
+    return 0.1 * torch.randn(args.batch, len(SOURCES), 2, length, generator=generator)
 
 
 def ours(args: argparse.Namespace, folder: Path) -> list[float]:
-    """Seconds of each step."""
+    """Seconds that each step takes in this package."""
     import numpy as np
     import soundfile
 
+    from hdemucs.training.build import build_trainer
     from hdemucs.training.run import Run
     from hdemucs.training.start import check
-    from hdemucs.training.trainer import Trainer
 
     for source in SOURCES:
         path = folder / "songs" / "a" / f"{source}.wav"
@@ -57,7 +59,8 @@ def ours(args: argparse.Namespace, folder: Path) -> list[float]:
         f"precision={args.precision}",
     ]
     config, model, songs = check("hdemucs_musdb", settings)
-    trainer = Trainer(config, model, songs, Run(folder / "run"))
+    trainer = build_trainer(config, model, songs, Run(folder / "run"))
+    device = trainer.accelerator.device
     stems = torch.cat(
         [examples(args), torch.zeros(args.batch, 1, 2, round((args.seconds + SHIFT) * RATE))], 1
     )
@@ -65,15 +68,15 @@ def ours(args: argparse.Namespace, folder: Path) -> list[float]:
     taken = []
     for step in range(args.steps + 1):
         started = time.perf_counter()
-        batch = stems.to(trainer.device), known.to(trainer.device)
-        trainer.train_step(*trainer.augment(*batch, torch.Generator(trainer.device).manual_seed(step)))
+        batch = stems.to(device), known.to(device)
+        trainer.train_step(*trainer.batches.augment(*batch, torch.Generator(device).manual_seed(step)))
         taken.append(time.perf_counter() - started)
     return taken[1:]
 
 
 def theirs(args: argparse.Namespace, folder: Path) -> list[float]:
-    """Seconds of each step of `demucs.solver.Solver`, with what its published run was configured to do."""
-    # Its scoring imports a package that wants an FFmpeg binary, and no step needs it.
+    """Seconds that each step takes in `demucs.solver.Solver`, configured as for its published run."""
+    # Its scoring imports a package that requires an FFmpeg binary, which no step uses.
     scoring: Any = types.ModuleType("demucs.evaluate")
     scoring.evaluate = scoring.new_sdr = None
     sys.modules["demucs.evaluate"] = scoring
@@ -135,9 +138,10 @@ def theirs(args: argparse.Namespace, folder: Path) -> list[float]:
     return [after - before for before, after in itertools.pairwise(marks[1:])]
 
 
-def child(args: argparse.Namespace) -> None:
+def measure_here(args: argparse.Namespace) -> None:
+    """Run one package in this process, and print the median time and the peak memory of its steps as JSON."""
     with tempfile.TemporaryDirectory() as folder:
-        taken = (ours if args.peer == "hdemucs" else theirs)(args, Path(folder))
+        taken = (ours if args.package == "hdemucs" else theirs)(args, Path(folder))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated()
@@ -148,33 +152,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batch", type=int, default=4, help="examples a step (default: 4)")
-    parser.add_argument("--seconds", type=float, default=6, help="of an excerpt (default: 6)")
-    parser.add_argument("--channels", type=int, default=48, help="of the network (default: 48, as published)")
-    parser.add_argument("--steps", type=int, default=3, help="timed in each process (default: 3)")
-    parser.add_argument("--runs", type=int, default=3, help="processes of each, alternating (default: 3)")
+    parser.add_argument("--batch", type=int, default=4, help="examples in a batch (default: 4)")
+    parser.add_argument("--seconds", type=float, default=6, help="length of an excerpt (default: 6)")
     parser.add_argument(
-        "--precision", default="no", help="of hdemucs: no, bf16 or fp16; demucs has float32 only"
+        "--channels", type=int, default=48, help="width of the network (default: 48, as published)"
     )
-    parser.add_argument("--peer", choices=["hdemucs", "demucs"], help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=3, help="steps timed in each process (default: 3)")
+    parser.add_argument("--runs", type=int, default=3, help="processes of each package (default: 3)")
+    parser.add_argument(
+        "--precision", default="no", help="precision of hdemucs: no, bf16 or fp16; demucs has float32 only"
+    )
+    parser.add_argument("--package", choices=["hdemucs", "demucs"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.peer:
-        child(args)
+    if args.package:
+        measure_here(args)
         return
     results: dict[str, list[dict[str, float]]] = {"hdemucs": [], "demucs": []}
     for _ in range(args.runs):
-        for peer, done in results.items():
+        for package, done in results.items():
             process = subprocess.run(
-                [sys.executable, __file__, *sys.argv[1:], "--peer", peer], capture_output=True, text=True
+                [sys.executable, __file__, *sys.argv[1:], "--package", package],
+                capture_output=True,
+                text=True,
             )
             if process.returncode:
-                sys.exit(f"{peer} failed:\n{process.stderr}")
+                sys.exit(f"{package} failed:\n{process.stderr}")
             done.append(json.loads(process.stdout.splitlines()[-1]))
-    seconds = {peer: statistics.median(one["seconds"] for one in done) for peer, done in results.items()}
-    memory = {peer: statistics.median(one["memory"] for one in done) for peer, done in results.items()}
+    seconds = {
+        package: statistics.median(one["seconds"] for one in done) for package, done in results.items()
+    }
+    memory = {package: statistics.median(one["memory"] for one in done) for package, done in results.items()}
     print("| | a step | peak memory |\n|---|---|---|")
-    for peer in results:
-        print(f"| {peer} | {seconds[peer]:.2f} s | {memory[peer]:.2f} GB |")
+    for package in results:
+        print(f"| {package} | {seconds[package]:.2f} s | {memory[package]:.2f} GB |")
     ratio, share = seconds["demucs"] / seconds["hdemucs"], memory["hdemucs"] / memory["demucs"]
     print(f"hdemucs is x{ratio:.2f} as fast, with x{share:.2f} of the memory")
 

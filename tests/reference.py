@@ -9,7 +9,7 @@ from demucs.hdemucs import HDemucs as HDemucsReference
 from torch import nn
 
 from hdemucs.checkpoint.build import build
-from hdemucs.checkpoint.foreign import translate_settings, translate_weights
+from hdemucs.checkpoint.importers.demucs import translate_settings, translate_weights
 from hdemucs.model import Network
 from tests.installed import installed_module
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 import hdemucs
-from hdemucs.audio.resample import resample
+from hdemucs.audio.resampling import resample
 from hdemucs.cli.demo import CLIPS
 from hdemucs.datasets.songs import songs_in
 from hdemucs.evaluation.metrics.sdr import sdr
 from hdemucs.pretrained import DEFAULT_MODEL, get_card
 from hdemucs.separator import Separator
 from hdemucs.synthesis.sounds import SOUNDS
-from hdemucs.synthesis.voice.sources import SOURCES as VOICE_SOURCES
+from hdemucs.synthesis.voice.voices import PROVENANCE
 from tests.reference import SOURCES
 
 RATE = 44100
@@ -111,6 +111,6 @@ def test_the_model_card_names_every_sound_with_its_licence() -> None:
     for sound in SOUNDS:
         assert f"| {sound.name} |" in (held_out if sound.held_out else trained)
         assert sound.licence in (held_out if sound.held_out else trained)
-    for name, voices in VOICE_SOURCES.items():
+    for name, voices in PROVENANCE.items():
         row = f"| {name} | voices: {voices.speech} | {voices.package} | {voices.licence} |"
         assert row in (held_out if voices.held_out else trained)

@@ -1,4 +1,4 @@
-"""Songs to stems from Python: what comes out, that it is right, and what is refused."""
+"""Separating from Python: results, their correctness, and errors."""
 
 import itertools
 import subprocess
@@ -56,7 +56,7 @@ def refused(kind: type[HDemucsError], call: Callable, *args: Any, **options: Any
     return str(caught.value)
 
 
-# --- what comes out
+# --- results
 
 
 def test_stems_come_by_name_with_their_rate(song: Path, tiny: Path) -> None:
@@ -93,7 +93,7 @@ def test_path_array_and_tensor_are_the_same_song(separator: Separator, song: Pat
     torch.testing.assert_close(stack(separator.separate(audio.open(song))), expected, rtol=0, atol=0)
 
 
-def test_the_callers_samples_stay_as_they_are(separator: Separator) -> None:
+def test_the_callers_samples_are_not_changed(separator: Separator) -> None:
     samples = noise(3000)
     before = samples.clone()
     separator.separate(samples, TINY_RATE)
@@ -106,7 +106,7 @@ def test_results_repeat_exactly(tiny: Path, song: Path, options: dict[str, Any])
     assert torch.equal(first, second)
 
 
-def test_tracks_do_not_depend_on_those_before(separator: Separator, song: Path) -> None:
+def test_tracks_do_not_depend_on_earlier_ones(separator: Separator, song: Path) -> None:
     first = stack(separator.separate(song))
     separator.separate(noise(5000, seed=3), TINY_RATE)
     assert torch.equal(stack(separator.separate(song)), first)
@@ -142,7 +142,7 @@ def write_package(path: Path, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models as demucs keeps them: two packages and two bags."""
+    """A folder of models in the format of demucs: two packages and two bags."""
     folder = tmp_path_factory.mktemp("repo")
     write_package(folder / "a1b2c3d4.th", 1)
     write_package(folder / "e5f6a7b8.th", 2)
@@ -162,7 +162,7 @@ def test_equal_to_demucs(repo: Path, name: str, seconds: float, overlap: float, 
     reference = demucs.api.Separator(
         model=stem, repo=repo, shifts=0, split=True, segment=1, overlap=overlap, device="cpu"
     )
-    # Neither centred nor of deviation one, so that normalisation matters.
+    # Neither zero mean nor unit deviation, so that normalisation matters.
     mix = level * (0.1 + 3 * noise(round(44100 * seconds)) + tones(44100, seconds))
     _, expected = reference.separate_tensor(mix)
     stems = hdemucs.separate(mix, 44100, model=repo / name, segment=1, overlap=overlap)
@@ -194,7 +194,7 @@ def test_other_rates_are_resampled_not_replayed(separator: Separator) -> None:
     assert error < 0.05 * expected[..., inside].square().mean().sqrt()
 
 
-def test_mono_is_both_sides(separator: Separator) -> None:
+def test_mono_goes_to_both_channels(separator: Separator) -> None:
     mono = noise(9000, channels=1)
     expected = stack(separator.separate(mono.repeat(2, 1), TINY_RATE))
     for source in (mono, mono[0], mono[0].numpy()):
@@ -202,7 +202,7 @@ def test_mono_is_both_sides(separator: Separator) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "full_scale"), [(np.int16, 2**15), (np.int32, 2**31)])
-def test_integers_have_their_full_scale(separator: Separator, dtype: Any, full_scale: int) -> None:
+def test_integers_are_divided_by_their_full_scale(separator: Separator, dtype: Any, full_scale: int) -> None:
     samples = (noise(9000).double().numpy() * full_scale).astype(dtype)
     expected = stack(separator.separate((samples / full_scale).astype(np.float32), TINY_RATE))
     torch.testing.assert_close(stack(separator.separate(samples, TINY_RATE)), expected, rtol=1e-4, atol=1e-5)
@@ -237,12 +237,12 @@ BAD_SAMPLES: dict[str, tuple[Any, int, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_SAMPLES)
-def test_what_is_no_audio_is_refused(separator: Separator, case: str) -> None:
+def test_invalid_audio_is_refused(separator: Separator, case: str) -> None:
     samples, rate, reason = BAD_SAMPLES[case]
     assert reason in refused(AudioError, separator.separate, samples, rate)
 
 
-def test_samples_need_a_rate(separator: Separator) -> None:
+def test_samples_need_a_sample_rate(separator: Separator) -> None:
     assert "sample_rate" in refused(OptionError, separator.separate, np.zeros((2, 100)))
 
 
@@ -254,7 +254,7 @@ def test_missing_file_is_named(separator: Separator, tmp_path: Path) -> None:
 # --- which stems
 
 
-def test_stems_picks_in_the_models_order(tiny: Path, separator: Separator, song: Path) -> None:
+def test_stems_come_in_the_models_order(tiny: Path, separator: Separator, song: Path) -> None:
     everything = separator.separate(song)
     some = hdemucs.separate(song, model=tiny, stems=["vocals", "bass", "vocals"])
     assert list(some) == ["bass", "vocals"]
@@ -289,7 +289,7 @@ def test_unknown_stems_are_refused(tiny: Path, options: dict[str, Any], word: st
 
 
 def count_calls(bag: Bag, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often each member of the bag is run from now on."""
+    """Count how often each member of the bag is run from now on."""
     calls = [0] * len(bag.models)
     for index, member in enumerate(bag.models):
 
@@ -326,7 +326,9 @@ def test_members_without_weight_are_not_run(
 
 
 @pytest.mark.parametrize("options", [{}, {"two_stems": "vocals"}, {"stems": ["bass"]}])
-def test_files_hold_what_memory_does(tiny: Path, song: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_files_equal_the_stems_in_memory(
+    tiny: Path, song: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     separator = Separator(tiny, **options)
     paths = {name: tmp_path / f"{name}.wav" for name in separator.stems}
     written = separator.separate_file(song, paths, Format(bits="32f"))
@@ -386,7 +388,7 @@ def test_loud_stems_are_turned_down_together(tiny: Path, song: Path, tmp_path: P
     torch.testing.assert_close(read(paths), stack(stems) * written.gain, rtol=0, atol=2**-23)
 
 
-def test_tags_travel(separator: Separator, tmp_path: Path) -> None:
+def test_tags_are_carried(separator: Separator, tmp_path: Path) -> None:
     source = tmp_path / "tagged.flac"
     encode_libav(source, [tones(TINY_RATE, 1)], TINY_RATE, "flac", "flac", {"title": "Song", "artist": "Me"})
     stems = separator.separate(source)
@@ -506,7 +508,8 @@ def test_too_little_memory_is_explained(
 
 def test_importing_is_silent_and_without_torch() -> None:
     code = """
-import sys, hdemucs
+import sys, hdemucs, hdemucs.audio.codecs
+assert hdemucs.audio.codecs.WRITABLE
 assert hdemucs.__version__ and hdemucs.errors.HDemucsError is hdemucs.HDemucsError
 assert "separate" in dir(hdemucs)
 heavy = {"torch", "numpy", "soundfile", "av", "rich", "huggingface_hub"} & set(sys.modules)

@@ -1,6 +1,8 @@
-"""Cutting a stream of audio into overlapping chunks, and fading them into one stream again.
+"""Cut a stream of audio into overlapping chunks, and blend their outputs into a stream again.
 
-Pure functions on iterators of tensors `[C, L]` (C channels, L samples), free of models and devices.
+Pure functions of iterators of tensors, independent of models and devices.
+
+Letters in shapes: C channels, L samples.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,26 +15,31 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Chunk:
-    """A segment of the track: its length, and the samples `[C, L]` to feed for it, neighbours included."""
+    """A segment cut from a track.
+
+    Attributes:
+        length: Length in samples.
+        padded: Samples `[C, valid length]` to feed to the network: the chunk with context on both sides.
+    """
 
     length: int
     padded: Tensor
 
 
 def cut(
-    blocks: Iterable[Tensor], segment: int, stride: int, valid_length: Callable[[int], int]
+    blocks: Iterable[Tensor], segment_length: int, stride: int, valid_length: Callable[[int], int]
 ) -> Iterator[Chunk]:
-    """Overlapping segments of a stream, the last ones shorter.
+    """Cut a stream into overlapping chunks; the last ones may be shorter than a segment.
 
     Args:
-        blocks: `[C, L]`, in order.
-        segment: samples a chunk.
-        stride: samples from one chunk to the next.
-        valid_length: samples to feed for a chunk of some length; what is more comes half from each side,
-            from real neighbours, and from zeros beyond the track.
+        blocks: Audio `[C, L]` in blocks of any lengths, in order.
+        segment_length: Length of a chunk in samples.
+        stride: Samples between the starts of chunks.
+        valid_length: Number of samples to feed to the network for a chunk of a given length. Extra context is
+            taken equally from both sides: from the track itself, and zeros beyond its ends.
     """
     margin = valid_length(1)
-    missing = valid_length(segment) - segment
+    missing = valid_length(segment_length) - segment_length
     right = missing - missing // 2
     offset = start = 0
     buffer = _Buffer()
@@ -44,18 +51,18 @@ def cut(
 
     for block in blocks:
         buffer.append(block)
-        while start + buffer.length >= offset + segment + right:
-            yield chunk(segment)
+        while start + buffer.length >= offset + segment_length + right:
+            yield chunk(segment_length)
             offset += stride
             start += buffer.drop(offset - margin - start)
     end = start + buffer.length
     while offset < end:
-        yield chunk(min(segment, end - offset))
+        yield chunk(min(segment_length, end - offset))
         offset += stride
 
 
 class _Buffer:
-    """Blocks `[C, L]` in a row, joined only when somebody looks."""
+    """Consecutive blocks `[C, L]`, joined only when they are read."""
 
     def __init__(self) -> None:
         self.blocks: list[Tensor] = []
@@ -66,21 +73,21 @@ class _Buffer:
         self.length += block.shape[-1]
 
     def drop(self, count: int) -> int:
-        """Forget `count` samples from the start, none if negative; says how many."""
+        """Drop `count` samples from the start, none if negative; returns how many were dropped."""
         count = max(0, count)
         self.blocks = [torch.cat(self.blocks, -1)[..., count:]]
         self.length -= count
         return count
 
     def window(self, first: int, last: int) -> Tensor:
-        """Samples `first` to `last`, with zeros where there are none."""
+        """Samples `first` to `last`, zero outside the buffer."""
         self.blocks = [torch.cat(self.blocks, -1)] if len(self.blocks) > 1 else self.blocks
         inside = self.blocks[0][..., max(0, first) : max(0, last)]
         return F.pad(inside, (max(0, -first), max(0, last - self.length)))
 
 
-def overlap_add(chunks: Iterable[Tensor], segment: int, stride: int) -> Iterator[Tensor]:
-    """Fade overlapping chunks into one another.
+def overlap_add(chunks: Iterable[Tensor], segment_length: int, stride: int) -> Iterator[Tensor]:
+    """Cross-fade overlapping chunks.
 
             /\\    /\\
            /  \\  /  \\       triangular weights, divided by their sum: where two chunks overlap by
@@ -88,23 +95,24 @@ def overlap_add(chunks: Iterable[Tensor], segment: int, stride: int) -> Iterator
          /     /\\     \\
 
     Args:
-        chunks: `[..., segment]`, each `stride` samples after the one before; the last may be shorter.
-        segment: samples a chunk.
-        stride: samples between the starts of chunks, at most `segment`.
+        chunks: Tensors `[..., segment_length]`, each starting `stride` samples after the one before; the last
+            ones may be shorter.
+        segment_length: Length of a chunk in samples.
+        stride: Samples between the starts of chunks, at most `segment_length`.
 
     Yields:
-        Finished blocks `[..., stride]`, and the rest at the end.
+        Finished blocks `[..., stride]`, then the remainder.
     """
-    rising = torch.arange(1, segment // 2 + 1)
-    falling = torch.arange(segment - segment // 2, 0, -1)
+    rising = torch.arange(1, segment_length // 2 + 1)
+    falling = torch.arange(segment_length - segment_length // 2, 0, -1)
     weight = torch.cat([rising, falling]).float()
     weight = weight / weight.max()
     total: Tensor | None = None
-    total_weight = torch.zeros(segment)
+    total_weight = torch.zeros(segment_length)
     length = 0
     for chunk in chunks:
         if total is None:
-            total = torch.zeros(*chunk.shape[:-1], segment)
+            total = torch.zeros(*chunk.shape[:-1], segment_length)
         else:
             yield total[..., :stride] / total_weight[:stride]
             total = F.pad(total[..., stride:], (0, stride))
@@ -117,7 +125,7 @@ def overlap_add(chunks: Iterable[Tensor], segment: int, stride: int) -> Iterator
 
 
 def batches(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
-    """Up to `size` consecutive chunks of the same length."""
+    """Group up to `size` consecutive chunks of the same length."""
     batch: list[Chunk] = []
     for chunk in chunks:
         if batch and (len(batch) == size or chunk.length != batch[0].length):
@@ -128,23 +136,29 @@ def batches(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
         yield batch
 
 
-def after_silence(blocks: Iterable[Tensor], length: int) -> Iterator[Tensor]:
+def prepend_silence(blocks: Iterable[Tensor], length: int) -> Iterator[Tensor]:
+    """Start a stream of blocks `[C, L]` with `length` zeros; an empty stream stays empty."""
     for index, block in enumerate(blocks):
         if index == 0 and length:
             yield block.new_zeros(block.shape[0], length)
         yield block
 
 
-def without_start(blocks: Iterable[Tensor], length: int) -> Iterator[Tensor]:
+def drop_start(blocks: Iterable[Tensor], length: int) -> Iterator[Tensor]:
+    """Drop the first `length` samples of a stream of blocks `[..., L]`."""
     for block in blocks:
-        skipped = min(length, block.shape[-1])
-        length -= skipped
-        if skipped < block.shape[-1]:
-            yield block[..., skipped:]
+        if length < block.shape[-1]:
+            yield block[..., length:]
+        length = max(0, length - block.shape[-1])
 
 
 def weighted_sum(streams: Sequence[Iterator[Tensor]], weights: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Sum of streams that are cut into blocks at different places; all are equally long in the end."""
+    """Weighted sum of streams of equal total length, whose block boundaries may differ.
+
+    Args:
+        streams: Streams of blocks `[..., L]`. A single stream is passed through without its weight.
+        weights: For each stream, a tensor that broadcasts against its blocks.
+    """
     if len(streams) == 1:
         yield from streams[0]
         return

@@ -1,4 +1,4 @@
-"""How a model is applied, and how far it has come."""
+"""Options of applying a model, and the progress it reports."""
 
 import math
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from hdemucs.errors import Cancelled, OptionError
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a separation has come: told after each chunk.
+    """Progress of a separation, reported after each chunk.
 
     Attributes:
-        done: seconds of network output so far; every member of a bag and every shift counts.
-        total: of all that there will be, None as long as the length of the track is unknown.
+        done: Seconds of audio separated so far, averaged over the members of a bag and the shifts.
+        total: Length of the track in seconds; None if it is not known.
     """
 
     done: float
     total: float | None
 
     def cancel(self) -> NoReturn:
-        """Stop the separation: raises `Cancelled`, through `apply`, to whoever runs it."""
+        """Stop the separation: raises `Cancelled`, which `apply` passes on to its caller."""
         raise Cancelled(f"cancelled after {self.done:.1f} s")
 
 
@@ -32,17 +32,21 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How a model is applied.
+    """Options of applying a model.
 
     Attributes:
-        segment: seconds that the model sees at once; the model's own if None. Memory grows with it.
-        overlap: fraction of a segment that it shares with the next; 0.25 is what published scores use.
-        shifts: passes over the track, each moved by another part of half a second, that are averaged; 0 and
-            1 are a single pass. More are slower by as much, and up to 0.2 dB better (arXiv 1911.13254).
-        batch_size: chunks in one forward pass; more than 1 helps on a GPU only.
-        jobs: chunks at a time on a CPU, each with its share of the threads.
-        device: as torch names it; None for CUDA where there is one, else the CPU.
-        progress: called after each chunk.
+        segment: Seconds that the model sees at once; None for the model's own segment. Memory grows with it.
+        overlap: Fraction of a segment that is shared with the next one. Published scores use 0.25.
+        shifts: Number of passes over the track, each shifted by a different fraction of half a second, that
+            are averaged; 0 and 1 both mean a single pass. Time grows in proportion, and scores improve by up
+            to 0.2 dB (arXiv 1911.13254).
+        batch_size: Number of chunks in one forward pass. More than 1 helps on a GPU only.
+        jobs: Number of chunks separated at the same time on a CPU; the threads are shared between them.
+        device: Device by torch's name; None for CUDA if available, else the CPU.
+        progress: Function called after each chunk.
+
+    Raises:
+        OptionError: A value is out of range.
     """
 
     segment: float | None = None
@@ -55,17 +59,21 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.segment is not None and not 0 < self.segment < math.inf:
-            raise OptionError(f"segment must be a number of seconds above 0, not {self.segment}")
+            raise OptionError(f"segment must be a positive number of seconds, not {self.segment}")
         if not 0 <= self.overlap < 1:
-            raise OptionError(f"overlap must be from 0 to below 1, not {self.overlap}")
+            raise OptionError(f"overlap must be at least 0 and below 1, not {self.overlap}")
         if self.shifts < 0:
-            raise OptionError(f"shifts must not be negative, not {self.shifts}")
+            raise OptionError(f"shifts must be at least 0, not {self.shifts}")
         for name in ("batch_size", "jobs"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def torch_device(self) -> torch.device:
-        """The device, checked; OptionError where this machine does not have it."""
+        """Device to run on, checked to exist.
+
+        Raises:
+            OptionError: This machine does not have the device, or torch does not know its name.
+        """
         if self.device is None:
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:

@@ -1,6 +1,6 @@
-"""Applying a model to audio of any length: overlapping chunks in, overlap-added blocks out.
+"""Apply a model to audio of any length: overlapping chunks in, blended blocks out.
 
-What is kept in memory depends on the segment and the batch, never on the length of the track.
+Memory depends on the segment and the batch size, never on the length of the track.
 
 Letters in shapes: S sources, C channels, L samples.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hdemucs.apply.chunks import Chunk, after_silence, batches, cut, overlap_add, weighted_sum, without_start
+from hdemucs.apply.chunks import Chunk, batches, cut, drop_start, overlap_add, prepend_silence, weighted_sum
 from hdemucs.apply.options import Options, Progress
 from hdemucs.errors import OptionError
 from hdemucs.memory import keep_freed_memory
@@ -23,7 +23,7 @@ from hdemucs.model import Bag, Model, Network
 from hdemucs.model.demucs import center_trim
 
 MAX_SHIFT = 0.5
-"""Seconds within which the shift trick moves the track (arXiv 1911.13254)."""
+"""Upper bound of the delays in the shift trick, in seconds (arXiv 1911.13254)."""
 
 
 def apply(
@@ -36,24 +36,27 @@ def apply(
 ) -> Iterator[Tensor]:
     """Separate a stream of audio, block by block.
 
-    Each segment is separated on its own, with real neighbours where the network wants more than its
-    segment and zeros only beyond the track, and faded into the next by triangular weights. The members of a
-    bag and the passes of the shift trick run side by side over the same stream.
+    The stream is cut into overlapping segments. Each is separated on its own and cross-faded into the next by
+    triangular weights; a network that needs more input than its segment gets the neighbouring audio, and
+    zeros only beyond the ends of the track. The members of a bag and the passes of the shift trick advance
+    side by side over the same stream.
 
     Args:
-        model: a network or a bag; moved to the device and left there.
-        blocks: `[C, L]` of any lengths, in order, at the model's sample rate, float32.
-        options: how; see `Options`.
-        sources: which of the model's sources to return, in this order; all if None. Members of a bag that
-            have no weight in these are not run.
-        length: samples in all blocks, where known, for `Progress.total`.
+        model: Network or bag; it is moved to the device and stays there.
+        blocks: Audio `[C, L]` in blocks of any lengths, in order, float32 at the model's sample rate.
+        options: Segment, overlap, device and so on; see `Options`.
+        sources: Sources to return, in this order; None for all of the model's. Members of a bag without any
+            weight in them are not run.
+        length: Length of the track in samples, if known; used for `Progress.total`, and to save memory on
+            short tracks.
 
     Yields:
-        `[S, C, L]` on the CPU, of other lengths than the blocks that came in, but together as long.
+        Blocks `[S, C, L]` on the CPU. Their boundaries differ from those of the input; their total length
+        does not.
 
     Raises:
-        OptionError: a source that the model does not have.
-        Cancelled: the progress callback asked for it.
+        OptionError: The model does not have one of the sources, or the device is not available.
+        Cancelled: The progress callback cancelled the separation.
     """
     options = options or Options()
     sources = model.sources if sources is None else list(sources)
@@ -74,16 +77,19 @@ def apply(
 def apply_model(
     model: Model, mix: Tensor, options: Options | None = None, *, sources: Sequence[str] | None = None
 ) -> Tensor:
-    """Separate a whole track in memory: `apply` with its blocks gathered.
+    """Separate a full track in memory.
 
     Args:
-        model: a network or a bag.
-        mix: `[C, L]`, at the model's sample rate, float32.
-        options: how; see `Options`.
-        sources: which sources to return; all if None.
+        model: Network or bag; it is moved to the device and stays there.
+        mix: Audio `[C, L]`, float32 at the model's sample rate.
+        options: Segment, overlap, device and so on; see `Options`.
+        sources: Sources to return, in this order; None for all of the model's.
 
     Returns:
-        `[S, C, L]` on the CPU.
+        Separated sources `[S, C, L]` on the CPU.
+
+    Raises:
+        OptionError, Cancelled: As in `apply`.
     """
     count = len(model.sources if sources is None else sources)
     out = torch.empty(count, *mix.shape)
@@ -96,18 +102,27 @@ def apply_model(
 
 @dataclass(frozen=True)
 class _Pass:
-    """One network over the whole track, moved by `lead` samples of silence."""
+    """One network applied to the full track.
+
+    Attributes:
+        network: Network to apply.
+        weights: Share of this pass in the result, `[S, 1, 1]`.
+        indexes: Outputs of the network that are wanted, S of them.
+        segment_length: Length of a chunk in samples.
+        stride: Samples between the starts of chunks.
+        lead: Samples of silence before the track, by which the shift trick delays it.
+    """
 
     network: Network
     weights: Tensor
     indexes: list[int]
-    segment: int
+    segment_length: int
     stride: int
     lead: int
 
 
 def _passes(model: Model, sources: Sequence[str], options: Options, length: int | None) -> list[_Pass]:
-    """All networks and shifts that the sources need, their weights adding up to one a source."""
+    """Every network and shift that the sources need; for each source the weights sum to one."""
     indexes = [model.sources.index(source) for source in sources]
     members = list(model.members(indexes)) if isinstance(model, Bag) else [(model, [1.0] * len(indexes))]
     total = torch.tensor([weights for _, weights in members]).sum(0)
@@ -115,16 +130,16 @@ def _passes(model: Model, sources: Sequence[str], options: Options, length: int 
     passes = []
     for network, weights in members:
         seconds = network.segment if options.segment is None else options.segment
-        segment = max(1, int(network.sample_rate * seconds))
-        stride = max(1, int((1 - options.overlap) * segment))
+        segment_length = max(1, int(network.sample_rate * seconds))
+        stride = max(1, int((1 - options.overlap) * segment_length))
         share = (torch.tensor(weights) / total / shifts)[:, None, None]
-        for index in range(shifts):
-            lead = int(MAX_SHIFT * network.sample_rate) * index // shifts
-            # A track within one stride is one chunk: weights for more of a segment would only take memory.
-            size = (segment, stride)
+        for shift in range(shifts):
+            lead = int(MAX_SHIFT * network.sample_rate) * shift // shifts
+            lengths = (segment_length, stride)
+            # A track within one stride is a single chunk: weights for a full segment would only take memory.
             if length and lead + length <= stride:
-                size = (lead + length, lead + length)
-            passes.append(_Pass(network, share, indexes, *size, lead))
+                lengths = (lead + length, lead + length)
+            passes.append(_Pass(network, share, indexes, *lengths, lead))
     return passes
 
 
@@ -135,6 +150,7 @@ def _run_passes(
     device: torch.device,
     length: int | None,
 ) -> Iterator[Tensor]:
+    """Weighted sum of all passes, in blocks `[S, C, L]`."""
     rate = passes[0].network.sample_rate
     finished = 0
 
@@ -149,33 +165,34 @@ def _run_passes(
     with ExitStack() as stack:
         pool = None
         if options.jobs > 1 and device.type == "cpu":
-            pool = stack.enter_context(_pool(options.jobs))
+            pool = stack.enter_context(_thread_pool(options.jobs))
         streams = [
-            map(report, _run_pass(one, copy, options.batch_size, device, pool, options.jobs))
-            for one, copy in zip(passes, itertools.tee(blocks, len(passes)), strict=True)
+            map(report, _run_pass(current, copy, options, device, pool))
+            for current, copy in zip(passes, itertools.tee(blocks, len(passes)), strict=True)
         ]
-        yield from weighted_sum(streams, [one.weights for one in passes])
+        yield from weighted_sum(streams, [current.weights for current in passes])
 
 
 def _run_pass(
-    one: _Pass,
+    current: _Pass,
     blocks: Iterable[Tensor],
-    batch_size: int,
+    options: Options,
     device: torch.device,
     pool: ThreadPoolExecutor | None,
-    jobs: int,
 ) -> Iterator[Tensor]:
-    """Finished blocks `[S, C, L]` of one network, aligned with the track."""
+    """Finished blocks `[S, C, L]` of one pass, aligned with the track."""
 
     def forward(batch: Sequence[Chunk]) -> list[Tensor]:
         mix = torch.stack([chunk.padded for chunk in batch]).to(device)
         with torch.inference_mode():
-            out = center_trim(one.network(mix)[:, one.indexes], batch[0].length)
+            out = center_trim(current.network(mix)[:, current.indexes], batch[0].length)
         return list(out.cpu())
 
-    chunks = cut(after_silence(blocks, one.lead), one.segment, one.stride, one.network.valid_length)
-    outputs = _in_order(forward, batches(chunks, batch_size), pool, jobs)
-    yield from without_start(overlap_add(outputs, one.segment, one.stride), one.lead)
+    segment_length, stride = current.segment_length, current.stride
+    delayed = prepend_silence(blocks, current.lead)
+    chunks = cut(delayed, segment_length, stride, current.network.valid_length)
+    outputs = _in_order(forward, batches(chunks, options.batch_size), pool, options.jobs)
+    yield from drop_start(overlap_add(outputs, segment_length, stride), current.lead)
 
 
 def _in_order(
@@ -184,7 +201,7 @@ def _in_order(
     pool: ThreadPoolExecutor | None,
     jobs: int,
 ) -> Iterator[Tensor]:
-    """Outputs of all batches in order, `jobs` of them under way at once where there is a pool."""
+    """Outputs of all batches in order; with a pool, `jobs` batches are computed at the same time."""
     if pool is None:
         for batch in work:
             yield from forward(batch)
@@ -203,13 +220,12 @@ def _in_order(
 
 
 @contextmanager
-def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that share the cores: each runs torch on its part of them."""
+def _thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Pool of threads that divide torch's own threads between them."""
     threads = torch.get_num_threads()
+    share = max(1, threads // jobs)
     try:
-        with ThreadPoolExecutor(
-            jobs, initializer=torch.set_num_threads, initargs=(max(1, threads // jobs),)
-        ) as pool:
+        with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(share,)) as pool:
             yield pool
     finally:
         torch.set_num_threads(threads)

@@ -1,7 +1,8 @@
-"""The currency of this package: a block is a float32 tensor `[channels, n]` with n >= 1."""
+"""Blocks, the currency of this package: float32 tensors `[channels, n]` with n >= 1."""
 
 from collections.abc import Generator, Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,11 +12,11 @@ BLOCK_LENGTH = 65536
 
 
 def regroup(blocks: Iterable[Tensor], length: int = BLOCK_LENGTH) -> Iterator[Tensor]:
-    """Cut a stream anew, into blocks of `length` frames; only the last may be shorter.
+    """Cut a stream into blocks of equal length; only the last may be shorter.
 
     Args:
-        blocks: tensors `[..., n]` with n >= 0, to be joined along the last axis.
-        length: length of the blocks to make.
+        blocks: Tensors `[..., n]` with n >= 0, consecutive along the last axis.
+        length: Number of samples in each block.
 
     Raises:
         ValueError: `length` is less than 1.
@@ -42,8 +43,13 @@ def _regroup(blocks: Iterable[Tensor], length: int) -> Iterator[Tensor]:
 
 
 def drop(blocks: Iterable[Tensor], length: int) -> Generator[Tensor, None, None]:
-    """Leave out the first `length` frames of a stream of blocks `[..., n]`; a generator."""
+    """Leave out the first `length` samples of a stream of blocks `[..., n]`."""
     for block in blocks:
         if length < block.shape[-1]:
             yield block[..., length:]
         length = max(0, length - block.shape[-1])
+
+
+def interleaved(block: Tensor) -> np.ndarray:
+    """Samples of a block `[channels, n]` in the order of audio files, `[n, channels]`, contiguous."""
+    return np.ascontiguousarray(block.T.numpy())

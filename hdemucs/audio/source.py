@@ -1,4 +1,4 @@
-"""What can be separated: a named stream of samples that can be read more than once."""
+"""Sources of audio: named streams of samples that can be read more than once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
@@ -23,12 +23,12 @@ class AudioSource(ABC):
     """A stream of samples, from a file or from memory.
 
     Attributes:
-        name: what messages call it; for a file, its path.
-        sample_rate: in Hz.
-        channels: their number.
-        length: how many samples each channel has. An estimate, from the header; None if it does not say.
-        streams: how many audio streams the file has; this source reads one of them.
-        tags: any of title, artist, album, date, genre, track and comment.
+        name: What messages call it; for a file, its path.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        length: Number of samples per channel. An estimate, from the header; None if the header does not say.
+        streams: Number of audio streams in the file, of which this source reads one.
+        tags: Any of title, artist, album, date, genre, track and comment.
     """
 
     name: str
@@ -39,10 +39,16 @@ class AudioSource(ABC):
     tags: dict[str, str] = field(default_factory=dict)
 
     def blocks(self, length: int = BLOCK_LENGTH) -> Iterator[Tensor]:
-        """Read from the start: float32 blocks `[channels, samples]`, the last one shorter, none empty.
+        """Read from the start.
+
+        Args:
+            length: Number of samples in each block.
+
+        Yields:
+            Float32 blocks `[channels, length]`; the last may be shorter, none is empty.
 
         Raises:
-            AudioError: the file is damaged or gone, found while reading.
+            AudioError: While iterating: the file is damaged or gone.
         """
         return regroup(self._decode(), length)
 
@@ -50,20 +56,20 @@ class AudioSource(ABC):
         """Read a part, by seeking where the codec allows it.
 
         Args:
-            start: the first frame, 0 or more.
-            length: how many.
+            start: First sample, 0 or more.
+            length: Number of samples per channel.
 
         Returns:
             `[channels, n]` float32, exactly what `blocks` gives at that place; n is less than `length` only
             at the end of the source. In AAC, bands that the encoder left to the decoder to fill with noise
-            get other noise of the same level; the same one in each call.
+            get other noise of the same level, equal in every call.
 
         Raises:
-            AudioError: the file is damaged or gone.
+            AudioError: The file is damaged or gone.
             ValueError: `start` or `length` is negative.
         """
         if min(start, length) < 0:
-            raise ValueError(f"there are no {length} samples from sample {start} on")
+            raise ValueError(f"start and length must not be negative: {start}, {length}")
         pieces = [torch.empty(self.channels, 0)]
         with closing(self._decode(start)) as blocks:
             while length and (block := next(blocks, None)) is not None:
@@ -73,7 +79,7 @@ class AudioSource(ABC):
 
     @abstractmethod
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
-        """Read from frame `start` on, in blocks `[channels, n]` of whatever length is natural; n may be 0."""
+        """Read from sample `start` on, in blocks `[channels, n]` of any length, even 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +92,28 @@ class _Samples(AudioSource):
 
 
 def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<samples>") -> AudioSource:
-    """Make a source of samples that are in memory already. They are not copied.
+    """Make a source from samples in memory, without copying them.
 
     Args:
-        samples: numpy array or tensor, `[channels, samples]`, or `[samples]` for mono. Floating point is
-            taken as it is; integers of 8, 16 and 32 bits are divided by their full scale.
-        sample_rate: in Hz.
-        name: what messages call these samples.
+        samples: NumPy array or tensor, `[channels, samples]`, or `[samples]` for mono. Floating-point samples
+            are taken as they are; integers of 8, 16 and 32 bits are divided by their full scale.
+        sample_rate: Sample rate in Hz.
+        name: What messages call these samples.
 
     Raises:
-        AudioError: the shape, the type or the sample rate cannot be audio.
+        AudioError: The shape, the type or the sample rate cannot be that of audio.
     """
     array = _as_array(samples)
     if array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or array.shape[0] < 1:
         raise AudioError(
-            f"{name}: audio has the shape [channels, samples] or [samples], not {[*array.shape]}"
+            f"{name}: audio must have the shape [channels, samples] or [samples], not {[*array.shape]}"
         )
     channels, length = array.shape
     if channels > MOST_CHANNELS and channels > length:
         raise AudioError(
-            f"{name}: the shape {[*array.shape]} means {channels} channels, but looks like "
+            f"{name}: the shape {[*array.shape]} would be {channels} channels, but looks like "
             "[samples, channels]; transpose the samples"
         )
     if array.dtype.kind not in "fiu" or (array.dtype.kind != "f" and array.dtype.itemsize > 4):
@@ -121,7 +127,7 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
 
 
 def known_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Those of a file's tags that `AudioSource.tags` has."""
+    """The tags of a file that `AudioSource.tags` knows; names in any case."""
     lower = {key.lower(): value for key, value in tags.items()}
     return {key: lower[key] for key in _TAGS if lower.get(key)}
 
@@ -135,7 +141,7 @@ def _as_array(samples: ArrayLike | Tensor) -> np.ndarray:
 
 
 def to_float(samples: np.ndarray) -> Tensor:
-    """Copy samples of any real type, same shape, to a float32 tensor; integers become [-1, 1)."""
+    """Copy samples of any real type to a float32 tensor of the same shape; integers become [-1, 1)."""
     scaled = samples.astype(np.float32, order="C")
     if samples.dtype.kind in "iu":
         full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)

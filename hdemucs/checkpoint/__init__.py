@@ -1,6 +1,6 @@
 """Files to models and back; a file is data, and loading one never runs code from it."""
 
 from hdemucs.checkpoint.files import load, save
-from hdemucs.checkpoint.foreign import translate_weights
+from hdemucs.checkpoint.importers.demucs import translate_weights
 
 __all__ = ["load", "save", "translate_weights"]

@@ -1,105 +1,53 @@
-"""From what a file says to a network: a closed table of architectures, checked arguments, checked weights."""
+"""From the contents of a file to a network: a known architecture, validated settings, checked weights."""
 
-import inspect
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hdemucs.errors import CheckpointError, one_line
-from hdemucs.model import Demucs, HDemucs, Network
-
-ARCHITECTURES: Mapping[str, type[Network]] = {"HDemucs": HDemucs, "Demucs": Demucs}
-
-LARGEST_NUMBER = 1_000_000
-"""Above any sample rate or width: a file cannot ask for a network of absurd size."""
-LARGEST_DEPTH = 16
+from hdemucs.model import NETWORKS, Network
 
 
-def arguments_of(model: Network) -> dict[str, Any]:
-    """Constructor arguments that build `model` again: each is an attribute of the same name."""
-    return {name: getattr(model, name) for name in inspect.signature(type(model)).parameters}
-
-
-def build(architecture: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> Network:
-    """Network of a known architecture with the given weights, in float32 and evaluation mode.
+def build(architecture: str, settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> Network:
+    """Build a network of a known architecture with the given weights, in float32 and evaluation mode.
 
     Args:
-        architecture: a name in `ARCHITECTURES`.
-        arguments: of its constructor.
-        state: weights by the names of its parameters; 1-D convolutions may lack the frequency axis.
+        architecture: Name of the network, a key of `hdemucs.model.NETWORKS`.
+        settings: Settings of its configuration.
+        state: Weights by the names of its parameters; 1-D convolutions may lack the frequency axis.
 
     Raises:
-        CheckpointError: what does not fit, in one line without the file's name.
+        CheckpointError: Something does not fit, in one line without the file's name.
     """
-    if architecture not in ARCHITECTURES:
-        raise CheckpointError(
-            f"unknown architecture {architecture!r}, this version has {', '.join(ARCHITECTURES)}"
-        )
-    cls = ARCHITECTURES[architecture]
-    check_arguments(cls, arguments)
-    # Without memory at first: a wrong width is found by its shapes, not by running out of memory.
+    if architecture not in NETWORKS:
+        raise CheckpointError(f"unknown architecture {architecture!r:.60}, known are {listing(NETWORKS)}")
+    network = NETWORKS[architecture]
+    unknown = settings.keys() - {item.name for item in fields(network.Config)}
+    if unknown:
+        raise CheckpointError(f"unknown settings {listing(unknown)}; it may need a newer hdemucs")
+    if "sources" not in settings:
+        raise CheckpointError("it does not say which sources it separates")
+    # On the meta device at first: a wrong width is found by its shapes, not by running out of memory.
     try:
         with torch.device("meta"):
-            model = cls(**arguments)
+            model = network(**settings)
     except (ValueError, RuntimeError, OverflowError) as error:
-        raise CheckpointError(f"its settings make no network: {one_line(error)}") from error
+        raise CheckpointError(f"its settings are not valid: {one_line(error)}") from error
     model.load_state_dict(fit_weights(model, state), assign=True)
     return model.eval()
 
 
-def check_arguments(cls: type[Network], arguments: Mapping[str, Any]) -> None:
-    """Raise CheckpointError unless each argument is of its parameter's type and of a sane size."""
-    parameters = inspect.signature(cls).parameters
-    unknown = sorted(set(arguments) - set(parameters))
-    if unknown:
-        raise CheckpointError(f"unknown settings {listing(unknown)}; it may need a newer hdemucs")
-    if "sources" not in arguments:
-        raise CheckpointError("it does not say which sources it separates")
-    for name, value in arguments.items():
-        if not _has_kind(value, "sources" if name == "sources" else parameters[name].default):
-            raise CheckpointError(f"its setting {name} cannot be {value!r:.60}")
-    if arguments.get("depth", 1) > LARGEST_DEPTH:
-        raise CheckpointError(f"its setting depth cannot be {arguments['depth']}")
-
-
-def _has_kind(value: object, default: object) -> bool:
-    match default:
-        case "sources":
-            return _is_list(value) and all(isinstance(item, str) for item in value)  # type: ignore[attr-defined]
-        case ():
-            return _is_list(value) and all(_is_number(item) for item in value)  # type: ignore[attr-defined]
-        case bool() | str():
-            return isinstance(value, type(default))
-        case int() if isinstance(value, float | Fraction):
-            # `segment` and the like are whole by default only.
-            return _is_number(value)
-        case _:
-            return _is_number(value)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple) and len(value) <= 1000
-
-
-def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float | Fraction)
-        and not isinstance(value, bool)
-        and -LARGEST_NUMBER <= value <= LARGEST_NUMBER
-    )
-
-
 def fit_weights(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` in float32 and in the shapes of `model`'s parameters; CheckpointError where it differs."""
+    """Bring `state` to float32 and the shapes of `model`'s parameters; CheckpointError where it differs."""
     wanted = model.state_dict()
     missing, surplus = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing:
-        raise CheckpointError(f"it lacks {listing(missing)}")
+        raise CheckpointError(f"it lacks the weights {listing(missing)}")
     if surplus:
-        raise CheckpointError(f"it has weights that the network does not: {listing(surplus)}")
+        raise CheckpointError(f"it has weights that the network does not have: {listing(surplus)}")
     fitted = {}
     for name, parameter in wanted.items():
         value = state[name]
@@ -112,14 +60,14 @@ def fit_weights(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor
                 f"its {name} has the shape {list(value.shape)}, expected {list(parameter.shape)}"
             )
         fitted[name] = value.float()
-        # Any NaN or infinite number makes the sum one, in a quarter of the time of looking at each.
+        # Any NaN or infinity makes the sum one too, in a quarter of the time that checking each number takes.
         if not fitted[name].sum().isfinite():
-            raise CheckpointError(f"its {name} holds NaN or infinite numbers; get the file again")
+            raise CheckpointError(f"its {name} contains NaN or infinite numbers; download the file again")
     return fitted
 
 
 def listing(names: Iterable[str], most: int = 3) -> str:
-    """The first names of many, and how many more there are."""
+    """List the first names of many, and how many more there are."""
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
     return ", ".join(ordered[:most]) + more

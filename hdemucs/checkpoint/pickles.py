@@ -1,21 +1,30 @@
-"""Reading torch's pickled files without running anything in them."""
+"""Read torch's pickled files without running anything in them."""
 
+import pickletools
+import re
 import zipfile
-from fractions import Fraction
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 
 import torch
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import safe_globals
 
-from hdemucs.checkpoint.build import listing
-from hdemucs.checkpoint.foreign import CLASSES
+from hdemucs.checkpoint.importers.demucs import CLASSES
+from hdemucs.checkpoint.limits import fraction
 from hdemucs.errors import CheckpointError, one_line
+
+TORCH_GLOBALS = re.compile(
+    r"torch\._utils\._rebuild_(tensor_v2|tensor|parameter)|torch\.(\w+Storage|Size|device|\w*float\w*|\w*int\w*)"
+    r"|torch\.storage\._?\w*Storage|collections\.OrderedDict|fractions\.Fraction|_codecs\.encode"
+)
+"""What torch itself writes into a file of tensors; its own list of harmless names has many more."""
+MAX_OPERATIONS = 5_000_000
+LEGACY_PICKLES = 5
+"""Pickles at the start of a file in torch's format from before 1.6; raw numbers follow."""
 
 
 class ClassName:
-    """Stands in for a class that a file names; calling it builds nothing."""
+    """Stand-in for a class that a file names; calling it builds nothing."""
 
     path: str
 
@@ -24,46 +33,58 @@ STAND_INS: list[type[ClassName]] = [type(path, (ClassName,), {"path": path}) for
 
 
 def read_pickle(path: Path) -> Any:
-    """What `torch.save` wrote, of tensors, plain values and the names of known classes.
+    """Read what `torch.save` wrote, if it consists of tensors, plain values and names of known classes.
 
     Raises:
-        CheckpointError: anything else in the file, or a file that is damaged or larger inside than outside.
+        CheckpointError: The file contains anything else, is damaged, or unpacks to more than its size.
+        OSError: It cannot be read.
     """
-    refuse_bomb(path)
-    allowed: list[Any] = [(stand_in, stand_in.path) for stand_in in STAND_INS]
     try:
-        with safe_globals([*allowed, Fraction]):
-            # Mapped, since weights in half precision are read once, to be converted.
-            mapped = zipfile.is_zipfile(path)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except UnpicklingError as error:
-        raise CheckpointError(_refusal(path, error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, MemoryError, TypeError) as error:
-        raise CheckpointError(f"it is damaged or no model file ({one_line(error)}); get it again") from error
+        zipped = zipfile.is_zipfile(path)
+        if zipped:
+            _check_archive(path)
+        else:
+            with path.open("rb") as file:
+                _check_pickles(file, LEGACY_PICKLES)
+        allowed: list[Any] = [(stand_in, stand_in.path) for stand_in in STAND_INS]
+        with safe_globals([*allowed, (fraction, "fractions.Fraction")]):
+            # Memory-mapped, since weights in half precision are read only once, to be converted.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except (CheckpointError, OSError):
+        raise
+    except (Exception, MemoryError) as error:  # damaged files make torch and pickle raise almost anything
+        # Of several sentences, torch's second one recommends loading the file unsafely.
+        reason = one_line(error).partition(". ")[0]
+        raise CheckpointError(f"it is damaged or not a model file ({reason}); download it again") from error
 
 
-def refuse_bomb(path: Path) -> None:
-    """Raise CheckpointError for an archive that unpacks to more than itself: torch does not compress."""
-    if not zipfile.is_zipfile(path):
-        return
-    size = path.stat().st_size
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise CheckpointError(f"it is a damaged archive ({one_line(error)}); get it again") from error
-    if unpacked > size:
-        raise CheckpointError(f"its {size} bytes would unpack to {unpacked}, which no saved model does")
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        unpacked, size = sum(entry.file_size for entry in entries), path.stat().st_size
+        # torch does not compress what it saves.
+        if unpacked > size:
+            raise CheckpointError(f"its {size} bytes would unpack to {unpacked}, which no saved model does")
+        for entry in entries:
+            if entry.filename.endswith(".pkl"):
+                with archive.open(entry) as file:
+                    _check_pickles(file, 1)
 
 
-def _refusal(path: Path, error: UnpicklingError) -> str:
-    try:
-        wanted = get_unsafe_globals_in_checkpoint(path)
-    except Exception:
-        # Only zip archives can be asked; the refusal itself stands.
-        wanted = []
-    known = set(CLASSES) | {"fractions.Fraction"}
-    names = [name for name in wanted if name not in known]
-    if names:
-        return f"it wants to use {listing(names)}, which a model file has no need of; it was not loaded"
-    return f"it holds more than weights and settings and was not loaded ({one_line(error)})"
+def _check_pickles(file: IO[bytes], count: int) -> None:
+    """Raise CheckpointError if pickles that follow one another import or hold what no model file needs."""
+    operations = 0
+    texts = ["", ""]
+    for _ in range(count):
+        for operation, argument, _ in pickletools.genops(file):
+            operations += 1
+            if operations > MAX_OPERATIONS:
+                raise CheckpointError(f"it takes more than {MAX_OPERATIONS} operations to unpickle")
+            if operation.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
+                name = ".".join(texts) if argument is None else str(argument).replace(" ", ".", 1)
+                if not (name in CLASSES or TORCH_GLOBALS.fullmatch(name)):
+                    raise CheckpointError(
+                        f"it asks for {name:.60}, which no model file needs; it was not loaded"
+                    )
+            elif isinstance(argument, str):
+                texts = [texts[1], argument]

@@ -15,7 +15,7 @@ from hdemucs.errors import OptionError
 if TYPE_CHECKING:
     from hdemucs.datasets.songs import Song
     from hdemucs.evaluation.benchmark.methods import Method
-    from hdemucs.evaluation.benchmark.run import Outcome
+    from hdemucs.evaluation.benchmark.run import SongOutcome
 
 
 def add_parser(commands: Any) -> None:
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """All songs, whatever happens to one of them; then the report."""
     if args.compare is not None:
-        from hdemucs.evaluation.benchmark.report import compare
+        from hdemucs.evaluation.benchmark.comparison import compare
 
         print(compare(*args.compare), end="")
         return 0
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
-def _evaluate(method: Method, songs: Sequence[Song], out: Path, jobs: int) -> list[Outcome]:
+def _evaluate(method: Method, songs: Sequence[Song], out: Path, jobs: int) -> list[SongOutcome]:
     from hdemucs.cli.output import progress_bar
     from hdemucs.evaluation.benchmark.run import evaluate
 

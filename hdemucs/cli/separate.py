@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hdemucs.audio.codecs import BITS, WRITABLE
 from hdemucs.cli.output import complain, make_table, note, plain, print_table, progress_bar
 from hdemucs.errors import HDemucsError, OptionError
 from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL
@@ -79,11 +80,18 @@ def add_parser(commands: Any) -> None:
     )
     formats, depths = output.add_mutually_exclusive_group(), output.add_mutually_exclusive_group()
     formats.add_argument(
-        "--format", choices=["wav", "flac", "mp3", "ogg"], default="wav", help="of the stems (default: wav)"
+        "--format",
+        choices=[*WRITABLE],
+        default=next(iter(WRITABLE)),
+        help="of the stems (default: %(default)s)",
     )
-    depths.add_argument("--bits", choices=["16", "24", "32f"], help="of WAV and FLAC (default: 16)")
+    depths.add_argument("--bits", choices=BITS, help=f"of {_having('bits')} (default: {BITS[0]})")
     output.add_argument(
-        "--bitrate", "--mp3-bitrate", type=int, metavar="KBIT", help="of MP3, in kbit/s (default: 320)"
+        "--bitrate",
+        "--mp3-bitrate",
+        type=int,
+        metavar="KBIT",
+        help=f"of {_having('bitrates')}, in kbit/s (default: the highest)",
     )
     output.add_argument(
         "--clip",
@@ -112,6 +120,11 @@ def add_parser(commands: Any) -> None:
         group.add_argument(flag, dest=name, action="store_const", const=value, help=argparse.SUPPRESS)
     for flag in HINTS:
         add(flag, action=Hint, nargs="?", help=argparse.SUPPRESS)
+
+
+def _having(choice: str) -> str:
+    """Formats with a choice of `bits` or `bitrates`, for help texts."""
+    return " and ".join(codec.name.upper() for codec in WRITABLE.values() if getattr(codec, choice))
 
 
 def add_computation(group: Any) -> None:

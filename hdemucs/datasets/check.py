@@ -1,4 +1,4 @@
-"""A look at every sample of a song, once: what is found is kept in a small JSON file."""
+"""Every sample of a song decoded once; what is found is remembered in a small JSON file."""
 
 import hashlib
 import json
@@ -24,14 +24,14 @@ _VERSION = 2
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What is known of a file that was decoded to its end.
+    """What decoding a file to its end has shown.
 
     Attributes:
-        sample_rate: in Hz.
-        channels: their number.
-        length: that came out, which may not be what the header says.
-        peak: largest absolute sample.
-        fault: why it cannot be used, in the words of its error; else None.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        length: Samples that were decoded, which may differ from what the header says.
+        peak: Largest absolute sample.
+        fault: Why the file cannot be used, None if it can.
     """
 
     sample_rate: int = 0
@@ -43,12 +43,12 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class SongFacts:
-    """What is known of a song.
+    """What decoding all files of a song has shown.
 
     Attributes:
-        files: facts by name of stem, or `mixture`.
-        level: RMS of the mixture, over the time that all files last.
-        residual: RMS of the mixture minus all stems; None if there is no mixture, or it cannot be compared.
+        files: Facts of each stem, and of `mixture` if it has a file, by name.
+        level: RMS of the mixture over the time that all files cover.
+        residual: RMS of the mixture minus all stems; None if there is no mixture to compare with.
     """
 
     files: dict[str, FileFacts]
@@ -57,9 +57,9 @@ class SongFacts:
 
 
 def check_song(song: Song) -> SongFacts:
-    """Decode all files of a song, side by side, block by block."""
-    readers = {name: _Reader(song, name) for name in song.files}
-    rates = {reader.sample_rate for reader in readers.values()}
+    """Decode all files of a song side by side, block by block."""
+    readers = {name: _FileReader(*file) for name, file in song.files.items()}
+    rates = {reader.facts.sample_rate for reader in readers.values()}
     comparable = "mixture" in readers and len(rates) == 1
     energy = residual = 0.0
     total = 0
@@ -82,13 +82,12 @@ def _energy(samples: Tensor) -> float:
     return float(np.square(samples.numpy()).sum(dtype=np.float64))
 
 
-class _Reader:
-    """The blocks of a file, and what was seen of them; after a fault there are none."""
+class _FileReader:
+    """Blocks of a file, up to its end or its first fault, and the facts found on the way."""
 
-    def __init__(self, song: Song, name: str) -> None:
+    def __init__(self, path: Path, stream: int) -> None:
         self.facts = FileFacts()
         self._blocks: Iterator[Tensor] = iter(())
-        path, stream = song.files[name]
         try:
             source = audio.open(path, stream=stream)
         except AudioError as error:
@@ -97,12 +96,8 @@ class _Reader:
         self.facts = FileFacts(source.sample_rate, source.channels)
         self._blocks = source.blocks()
 
-    @property
-    def sample_rate(self) -> int:
-        return self.facts.sample_rate
-
     def next(self) -> Tensor | None:
-        """The next block `[C, n]`, None at the end or at a fault."""
+        """Next block `[C, n]`, None at the end or at a fault."""
         try:
             block = next(self._blocks, None)
         except AudioError as error:
@@ -111,13 +106,13 @@ class _Reader:
         facts = self.facts
         if block is None:
             if not facts.length and not facts.fault:
-                self._fail("it has no samples")
+                self._fail("has no samples")
             return None
-        # numpy works in this thread alone, of which there are as many as cores; NaN comes through `max`.
+        # Songs are checked in as many threads as there are cores, and numpy stays within its own. Its `max`
+        # propagates NaN.
         peak = float(np.abs(block.numpy()).max())
         if not math.isfinite(peak):
-            second = facts.length / facts.sample_rate
-            self._fail(f"it has samples that are NaN or infinite near {second:.1f} s")
+            self._fail(f"has NaN or infinite samples near {facts.length / facts.sample_rate:.1f} s")
             return None
         self.facts = replace(facts, length=facts.length + block.shape[-1], peak=max(facts.peak, peak))
         return block
@@ -127,28 +122,28 @@ class _Reader:
         self._blocks = iter(())
 
 
-class Cache:
-    """Facts of the songs of one folder, for as long as their files keep path, size and time of change.
+class FactsCache:
+    """Facts of the songs of one folder, valid while their files keep path, size and modification time.
 
-    A cache that is damaged counts as empty, and one that cannot be written is not written.
+    A damaged cache counts as empty, and failing to write it is no error.
 
     Args:
-        songs: the folder.
-        place: where the JSON file is; None for the user's cache folder.
+        songs: Folder of the songs.
+        cache: Folder for the JSON file; None for the user's cache folder.
     """
 
-    def __init__(self, songs: Path, place: Path | None = None) -> None:
+    def __init__(self, songs: Path, cache: Path | None = None) -> None:
         name = hashlib.sha256(os.fsencode(songs.resolve())).hexdigest()[:16]
-        self.path = (place or cache_folder("scans")) / f"{name}.json"
+        self._path = (cache or cache_folder("scans")) / f"{name}.json"
         self._entries: dict[str, Any] = {}
         self._changed = False
         with suppress(OSError, ValueError, TypeError, KeyError):
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = json.loads(self._path.read_text(encoding="utf-8"))
             if content["version"] == _VERSION:
                 self._entries = dict(content["songs"])
 
     def get(self, song: Song) -> SongFacts | None:
-        """What was found of a song, None if it changed since, or was never looked at."""
+        """Facts of a song; None if it was never checked, or has changed since."""
         try:
             key, signature = _signature(song)
             entry = self._entries[key]
@@ -156,30 +151,28 @@ class Cache:
                 return None
             facts = entry["facts"]
             files = {name: FileFacts(**file) for name, file in facts["files"].items()}
-            return (
-                SongFacts(files, facts["level"], facts["residual"])
-                if files.keys() == song.files.keys()
-                else None
-            )
+            if files.keys() != song.files.keys():
+                return None
+            return SongFacts(files, facts["level"], facts["residual"])
         except (OSError, KeyError, TypeError, AttributeError):
             return None
 
     def put(self, song: Song, facts: SongFacts) -> None:
-        """Remember what was found of a song."""
-        with suppress(OSError):  # the file is gone: that is not to be remembered
+        """Remember the facts of a song."""
+        with suppress(OSError):  # a file is gone by now
             key, signature = _signature(song)
             self._entries[key] = {"files": signature, "facts": asdict(facts)}
             self._changed = True
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write the cache if anything in it is new."""
         if self._changed:
             with suppress(OutputError):
-                write_whole(self.path, json.dumps({"version": _VERSION, "songs": self._entries}))
+                write_whole(self._path, json.dumps({"version": _VERSION, "songs": self._entries}))
 
 
 def _signature(song: Song) -> tuple[str, list[list[Any]]]:
-    """The song's place, and what changes with the content of its files, as JSON gives it back."""
+    """Key of a song, and what changes with the content of its files, as JSON returns it."""
     files: list[list[Any]] = []
     for name, (path, stream) in song.files.items():
         state = path.stat()

@@ -1,9 +1,9 @@
 """Songs with their true stems: MusDB-HQ, folders in its layout, and MusDB18's `.stem.mp4` files.
 
-Letters in shapes: C channels, L samples.
+Letters in shapes: S sources, C channels, L samples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,39 +12,50 @@ import torch
 from torch import Tensor
 
 from hdemucs import audio
+from hdemucs.datasets.musdb import MUSDB_HELP, STEM_STREAMS
 from hdemucs.errors import AudioError
 from hdemucs.tracks import SUFFIXES
-
-STEM_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
-"""Streams of a MusDB18 file, in order."""
-
-MUSDB_HELP = "MusDB-HQ is had from https://zenodo.org/records/3338373"
 
 
 @dataclass(frozen=True)
 class Song:
-    """One song of a test or training set.
+    """A song whose stems are on disk.
 
     Attributes:
-        name: of its folder or file.
-        files: of its mixture, if it has one, and its stems: path and stream by name.
+        path: Folder of the stem files, or the `.stem.mp4` file that holds all stems.
+        files: File and audio stream of each stem, and of `mixture` if it has a file, by name.
+        silent: Stems declared to be silent; they need no file.
+        unknown: Stems whose files are declared untrustworthy.
+        held_out: Whether the song is reserved for validation.
     """
 
-    name: str
+    path: Path
     files: dict[str, tuple[Path, int]]
+    silent: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    held_out: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, or of the file without `.stem.mp4`."""
+        return self.path.name.removesuffix(".stem.mp4")
 
     @property
     def sources(self) -> list[str]:
-        """Names of its stems, sorted."""
+        """Names of the stems that have a file, sorted."""
         return sorted(name for name in self.files if name != "mixture")
 
     @cached_property
     def sample_rate(self) -> int:
-        """Of its first stem, in Hz."""
+        """Sample rate of the first stem, in Hz."""
         return self.open(self.sources[0]).sample_rate
 
     def open(self, name: str) -> audio.AudioSource:
-        """A stem, or the mixture: its file, or the sum of all stems where it has none."""
+        """Open a stem or the mixture, which is the sum of all stems where it has no file.
+
+        Raises:
+            AudioError: The file is missing or damaged.
+        """
         if name in self.files:
             path, stream = self.files[name]
             return audio.open(path, stream=stream)
@@ -53,74 +64,103 @@ class Song:
         return audio.from_samples(total, self.sample_rate, name=f"mixture of {self.name}")
 
     def read(self, name: str, sample_rate: int | None = None, channels: int = 2) -> Tensor:
-        """A stem or the mixture in memory, `[C, L]` float32.
+        """Read a whole stem or the mixture into memory.
 
         Args:
-            name: of a stem, or `mixture`.
-            sample_rate: to resample to; the song's own if None.
-            channels: to remix to.
+            name: Name of a stem, or `mixture`.
+            sample_rate: Sample rate of the result, in Hz; None keeps the song's own.
+            channels: Number of channels of the result.
+
+        Returns:
+            `[C, L]` float32.
 
         Raises:
-            AudioError: the file is missing or damaged.
+            AudioError: The file is missing or damaged.
         """
         rate = self.sample_rate if sample_rate is None else sample_rate
         return torch.cat(list(audio.convert(self.open(name), rate, channels)), -1)
 
     def references(self, sources: Sequence[str], sample_rate: int | None = None, channels: int = 2) -> Tensor:
-        """True stems `[S, C, L]`, cut to the shortest if they differ by a few samples.
+        """Read true stems, cut to the shortest if they differ by a few samples; arguments as for `read`.
+
+        Returns:
+            `[S, C, L]` float32.
 
         Raises:
-            AudioError: a source is missing or damaged, or lengths differ by more than a tenth of a second.
+            AudioError: A stem is missing or damaged, or lengths differ by more than a tenth of a second.
         """
         missing = [source for source in sources if source not in self.files]
         if missing:
             raise AudioError(f"{self.name} has no {', '.join(missing)}, only {', '.join(self.sources)}")
         signals = [self.read(source, sample_rate, channels) for source in sources]
-        return together(self.name, signals, sample_rate or self.sample_rate)
+        return align_lengths(self.name, signals, sample_rate or self.sample_rate)
 
 
-def together(name: str, signals: Sequence[Tensor], sample_rate: int) -> Tensor:
-    """Signals `[C, L]` of nearly the same length as `[S, C, L]`; AudioError if they are not."""
+def align_lengths(name: str, signals: Sequence[Tensor], sample_rate: int) -> Tensor:
+    """Cut signals of nearly equal length to the shortest of them.
+
+    Args:
+        name: What the error message calls the signals.
+        signals: `[C, L]` each.
+        sample_rate: Sample rate of all of them, in Hz.
+
+    Returns:
+        `[S, C, L]`.
+
+    Raises:
+        AudioError: The lengths differ by more than a tenth of a second.
+    """
     lengths = [signal.shape[-1] for signal in signals]
     if max(lengths) - min(lengths) > sample_rate / 10:
         seconds = ", ".join(f"{length / sample_rate:.2f}" for length in lengths)
         raise AudioError(
-            f"the signals of {name} are of different lengths ({seconds} s); they must be one song's"
+            f"{name}: signals have different lengths ({seconds} s); they must belong to one song"
         )
     return torch.stack([signal[..., : min(lengths)] for signal in signals])
 
 
 def find_songs(path: Path) -> list[Song]:
-    """Songs of a test set, by name.
+    """Find the songs of a test set.
 
     Args:
-        path: MusDB-HQ or MusDB18, of which the folder `test` is taken; or a folder of songs, each a folder of
-            stem files (`drums.wav`, ..., with or without `mixture.wav`) or a `.stem.mp4` file.
+        path: MusDB-HQ or MusDB18, whose folder `test` is taken; or a folder of songs, each a folder of stem
+            files (`drums.wav`, ..., with or without `mixture.wav`) or a `.stem.mp4` file.
+
+    Returns:
+        Songs sorted by name, at least one.
 
     Raises:
-        AudioError: there are none.
+        AudioError: There are none.
     """
     if not path.is_dir():
-        raise AudioError(f"{path} is no folder; {MUSDB_HELP}")
+        raise AudioError(f"{path} is not a folder; {MUSDB_HELP}")
     folder = path / "test" if (path / "test").is_dir() else path
     songs = songs_in(folder)
     if not songs:
-        raise AudioError(f"{folder} has no songs: neither folders of stem files nor .stem.mp4; {MUSDB_HELP}")
+        raise AudioError(
+            f"{folder} has no songs, neither folders of stem files nor .stem.mp4 files; {MUSDB_HELP}"
+        )
     return songs
 
 
 def songs_in(folder: Path) -> list[Song]:
-    """Songs of a folder by name, of those that have a stem: folders of stem files, and `.stem.mp4` files."""
-    return [song for song in _candidates(folder) if song.sources]
+    """Songs in a folder that have at least one stem: folders of stem files and `.stem.mp4` files, by name."""
+    return [song for song in _walk(folder) if song.sources]
 
 
-def _candidates(folder: Path) -> Iterator[Song]:
+def _walk(folder: Path) -> Iterator[Song]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            yield Song(path.name, {file.stem: (file, 0) for file in files if not file.name.startswith(".")})
+            yield Song(path, {file.stem: (file, 0) for file in files if not file.name.startswith(".")})
         elif path.name.endswith(".stem.mp4"):
-            streams = {name: (path, stream) for stream, name in enumerate(STEM_STREAMS)}
-            yield Song(path.name.removesuffix(".stem.mp4"), streams)
+            yield Song(path, {name: (path, stream) for stream, name in enumerate(STEM_STREAMS)})
+
+
+def ordered_sources(songs: Iterable[Song]) -> list[str]:
+    """Names of all stems of all songs: MusDB's in its order, then the others by name."""
+    names = {name for song in songs for name in song.sources}
+    first = [name for name in STEM_STREAMS if name in names]
+    return first + sorted(names - set(first))

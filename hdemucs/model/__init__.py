@@ -1,7 +1,23 @@
 """The networks: pure torch, no files and no audio formats."""
 
-from hdemucs.model.bag import Bag, Model, Network
-from hdemucs.model.demucs import Demucs
-from hdemucs.model.hdemucs import HDemucs
+from collections.abc import Mapping
 
-__all__ = ["Bag", "Demucs", "HDemucs", "Model", "Network"]
+from hdemucs.model.bag import Bag, Model
+from hdemucs.model.base import Network, NetworkConfig
+from hdemucs.model.demucs import Demucs, DemucsConfig
+from hdemucs.model.hdemucs import HDemucs, HDemucsConfig
+
+NETWORKS: Mapping[str, type[Network]] = {network.__name__: network for network in (HDemucs, Demucs)}
+"""The networks that model files and training configurations may name."""
+
+__all__ = [
+    "NETWORKS",
+    "Bag",
+    "Demucs",
+    "DemucsConfig",
+    "HDemucs",
+    "HDemucsConfig",
+    "Model",
+    "Network",
+    "NetworkConfig",
+]

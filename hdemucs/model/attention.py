@@ -1,20 +1,24 @@
-"""Local attention: content decides, and a learnt penalty on distance keeps it near (arXiv 2111.03600,
-section 3)."""
+"""Local attention: content decides, and a learnt penalty on distance keeps it near
+(arXiv 2111.03600, section 3)."""
 
 import torch
 from torch import Tensor, nn
 
 SELF_SCORE = -100.0
-"""Score of a step with itself: attention brings what the residual connection does not have."""
+"""Score of a position with itself: attention adds what the residual connection does not carry already."""
 
 
 class LocalAttention(nn.Module):
-    """Multi-head attention without positions; each query chooses how fast attention decays with distance.
+    """Multi-head attention without position embedding; each query chooses how fast it decays with distance.
 
     Args:
-        channels: in and out, a multiple of heads.
-        heads: 4 in the paper.
-        decays: penalties of slope 1..decays that a query weighs by a sigmoid, 4 in the paper.
+        channels: Number of input and output channels, a multiple of `heads`.
+        heads: Number of heads, 4 in the paper.
+        decays: Number of distance penalties, of slopes 1 to `decays`, that a query weighs by sigmoids; 4 in
+            the paper.
+
+    Raises:
+        ValueError: `channels` is not a multiple of `heads`.
     """
 
     def __init__(self, channels: int, heads: int = 4, decays: int = 4) -> None:
@@ -28,7 +32,7 @@ class LocalAttention(nn.Module):
         self.key = nn.Conv1d(channels, channels, 1)
         self.query_decay = nn.Conv1d(channels, heads * decays, 1)
         self.proj = nn.Conv1d(channels, channels, 1)
-        # Almost no decay at first, so that attention starts with the widest window.
+        # Almost no decay at first: attention starts with the widest window.
         assert self.query_decay.bias is not None
         if not self.query_decay.weight.is_meta:
             with torch.no_grad():
@@ -36,21 +40,21 @@ class LocalAttention(nn.Module):
                 self.query_decay.bias.fill_(-2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, channels, T]` to the same shape, residual included."""
-        n, channels, steps = x.shape
+        """`[N, channels, T]` to the same shape, residual connection included."""
+        n, channels, positions = x.shape
 
         def split(y: Tensor) -> Tensor:
-            return y.view(n, self.heads, -1, steps).transpose(-1, -2)
+            return y.view(n, self.heads, -1, positions).transpose(-1, -2)
 
         query, key, content = split(self.query(x)), split(self.key(x)), split(self.content(x))
         slopes = torch.arange(1, self.decays + 1, dtype=x.dtype, device=x.device)
         decay = torch.sigmoid(split(self.query_decay(x))) @ (slopes / (2 * self.decays**0.5))
-        position = torch.arange(steps, dtype=x.dtype, device=x.device)
-        distance = (position[:, None] - position).abs()
+        place = torch.arange(positions, dtype=x.dtype, device=x.device)
+        distance = (place[:, None] - place).abs()
 
         scores = query @ key.transpose(-1, -2) / (channels // self.heads) ** 0.5
         scores = scores - decay[..., None] * distance
         scores.diagonal(dim1=-2, dim2=-1).fill_(SELF_SCORE)
-        y = (scores.softmax(-1) @ content).transpose(-1, -2).reshape(n, channels, steps)
+        y = (scores.softmax(-1) @ content).transpose(-1, -2).reshape(n, channels, positions)
         out: Tensor = x + self.proj(y)
         return out

@@ -1,27 +1,29 @@
-"""A bag of models: their weighted mean, with one weight a model and source (arXiv 2111.03600)."""
+"""A bag of models: their weighted mean, with one weight per model and source (arXiv 2111.03600)."""
 
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hdemucs.model.demucs import Demucs
-from hdemucs.model.hdemucs import HDemucs
-
-Network = HDemucs | Demucs
+from hdemucs.model.base import Network
 
 
 class Bag(nn.Module):
-    """Models that separate the same sources, averaged.
+    """Networks that separate the same sources, averaged.
 
     Args:
-        models: at least one; the same sources, sample rate and channels.
-        weights: `[models, sources]`, not negative, some above zero for each source; equal if None.
-        segment: seconds to apply each model to at once, in place of the models' own.
+        models: At least one network; all have the same sources, sample rate and number of audio channels.
+        weights: Weights `[models, sources]`, not negative, some above zero for each source; None for equal.
+        segment: Length of the audio to apply each model to at once, in seconds; None for the models' own.
+
+    Attributes:
+        name: Name under which it was loaded, None if it was not loaded by one.
 
     Raises:
-        ValueError: models that do not go together, or weights that leave a source without a model.
+        ValueError: The models do not belong together, or the weights leave a source without a model.
     """
+
+    name: str | None = None
 
     def __init__(
         self,
@@ -40,8 +42,8 @@ class Bag(nn.Module):
         table = torch.ones(len(models), len(first.sources)) if weights is None else torch.tensor(weights)
         if table.shape != (len(models), len(first.sources)):
             raise ValueError(
-                f"a bag of {len(models)} models for {len(first.sources)} sources needs as many "
-                f"rows and columns of weights, not {list(table.shape)}"
+                f"weights must have {len(models)} rows, one per model, and {len(first.sources)} columns, "
+                f"one per source, not the shape {list(table.shape)}"
             )
         if not (table >= 0).all() or not (table.sum(0) > 0).all():
             raise ValueError("weights must not be negative, and each source needs a model with some weight")
@@ -56,14 +58,14 @@ class Bag(nn.Module):
                 model.segment = segment
 
     def members(self, indexes: Sequence[int]) -> Iterator[tuple[Network, list[float]]]:
-        """Models that have any weight in the sources at `indexes`, and these weights."""
+        """Networks with any weight for the sources at `indexes`, each with its weights for them."""
         for model, row in zip(self.models, self.weights, strict=True):
             weights = [row[index] for index in indexes]
             if any(weights):
                 yield model, weights  # type: ignore[misc]
 
     def forward(self, mix: Tensor) -> Tensor:
-        """`[B, C, L]` to `[B, S, C, L]`."""
+        """Separate a mixture `[B, C, L]` into `[B, S, C, L]`."""
         weights = torch.tensor(self.weights, dtype=mix.dtype, device=mix.device)
         weights = weights / weights.sum(0)
         total: Tensor = sum(
@@ -74,4 +76,4 @@ class Bag(nn.Module):
         return total
 
 
-Model = HDemucs | Demucs | Bag
+Model = Network | Bag

@@ -3,7 +3,8 @@
 Letters in shapes: B batch, S sources, C channels, L samples.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -12,15 +13,14 @@ from einops import rearrange
 from julius.resample import resample_frac
 from torch import Tensor, nn
 
+from hdemucs.model.base import Network, NetworkConfig, bounded
 from hdemucs.model.layers import (
     DecoderLayer,
     EncoderLayer,
     Residual,
     ResidualIn,
     Strided,
-    check_choice,
-    check_mix,
-    check_sources,
+    output_axes,
     rescale,
 )
 from hdemucs.model.lstm import BLSTM
@@ -31,101 +31,82 @@ STRIDE = 4
 
 
 def center_trim(x: Tensor, length: int) -> Tensor:
-    """The middle `length` steps of the last axis; of an odd excess, the larger half goes on the right."""
+    """Cut the last axis to its middle `length` positions; an odd excess is cut one more on the right."""
     start = (x.shape[-1] - length) // 2
     return x[..., start : start + length]
 
 
-class Demucs(nn.Module):
-    """Demucs. The defaults are version 3, with residual branches and group normalisation.
+@dataclass(frozen=True)
+class DemucsConfig(NetworkConfig):
+    """Settings of Demucs. The defaults are version 3, with residual branches and group normalisation.
 
-    Version 2 is `Demucs(..., lstm_layers=2, activation="relu", norm_starts=999, residual="none")`.
+    Version 2 is `Demucs(sources, lstm_layers=2, activation="relu", norm_starts=999, residual="none")`.
 
-    Args:
-        sources: names of what comes out, in order.
-        audio_channels: of the mixture and of each source.
-        channels: after the first layer; doubled by each further one.
-        depth: layers of the encoder.
-        rewrite: whether layers have their convolution with GLU.
-        lstm_layers: of the wide LSTM between encoder and decoder, 0 without.
-        activation: after the strided convolutions.
-        norm_starts: first layer with group normalisation.
-        norm_groups: of the group normalisation.
-        residual: which half has residual branches.
-        lstm_starts, attention_starts: first layer whose residual branches have them.
-        normalize: bring each mixture to deviation 1, and what comes out back.
-        resample: work at twice the sample rate (arXiv 1911.13254).
-        sample_rate: in Hz, of the audio that it was trained on.
-        segment: seconds of audio that it is best applied to at once.
-
-    Raises:
-        ValueError: settings that make no network.
+    Attributes:
+        channels: Number of channels after the first layer; each further layer doubles it.
+        depth: Number of encoder layers.
+        rewrite: Whether layers have their 1x1 convolution with GLU.
+        lstm_layers: Number of layers of the wide LSTM between encoder and decoder, 0 for none.
+        activation: Activation after the strided convolutions.
+        norm_starts: First layer with group normalisation, counted from 0.
+        norm_groups: Number of groups in group normalisation.
+        residual: Half of the network that has residual branches.
+        lstm_starts: First layer whose residual branches have an LSTM.
+        attention_starts: First layer whose residual branches have local attention.
+        normalize: Scale each mixture to a standard deviation of 1, and the estimates back.
+        resample: Work at twice the sample rate (arXiv 1911.13254).
     """
 
-    def __init__(
-        self,
-        sources: Sequence[str],
-        audio_channels: int = 2,
-        channels: int = 64,
-        depth: int = 6,
-        rewrite: bool = True,
-        lstm_layers: int = 0,
-        activation: Literal["gelu", "relu"] = "gelu",
-        norm_starts: int = 4,
-        norm_groups: int = 4,
-        residual: ResidualIn = "encoder",
-        lstm_starts: int = 4,
-        attention_starts: int = 4,
-        normalize: bool = True,
-        resample: bool = True,
-        sample_rate: int = 44100,
-        segment: float = 40,
-    ) -> None:
-        super().__init__()
-        self.sources = list(sources)
-        self.audio_channels = audio_channels
-        self.channels = channels
-        self.depth = depth
-        self.rewrite = rewrite
-        self.lstm_layers = lstm_layers
-        self.activation = activation
-        self.norm_starts = norm_starts
-        self.norm_groups = norm_groups
-        self.residual = residual
-        self.lstm_starts = lstm_starts
-        self.attention_starts = attention_starts
-        self.normalize = normalize
-        self.resample = resample
-        self.sample_rate = sample_rate
-        self.segment = segment
-        check_sources(self.sources)
-        check_choice("residual", residual, ResidualIn)
-        check_choice("activation", activation, Literal["gelu", "relu"])
+    channels: int = bounded(64, 1, 4096)
+    depth: int = bounded(6, 1, 16)
+    rewrite: bool = True
+    lstm_layers: int = bounded(0, 0, 16)
+    activation: Literal["gelu", "relu"] = "gelu"
+    norm_starts: int = bounded(4, 0, 10_000)
+    norm_groups: int = bounded(4, 1, 4096)
+    residual: ResidualIn = "encoder"
+    lstm_starts: int = bounded(4, 0, 10_000)
+    attention_starts: int = bounded(4, 0, 10_000)
+    normalize: bool = True
+    resample: bool = True
 
+
+class Demucs(Network):
+    """Demucs, built from the settings of `DemucsConfig`: `Demucs(["vocals", "rest"], channels=32)`."""
+
+    Config = DemucsConfig
+    config: DemucsConfig
+    tiny = MappingProxyType({"channels": 4, "depth": 3, "norm_starts": 2, "attention_starts": 99})
+
+    def _build(self) -> None:
+        config = self.config
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
-        for index in range(depth):
+        for index in range(config.depth):
             self._add_layer(index)
-        inner = channels * 2 ** (depth - 1)
-        self.lstm = BLSTM(inner, lstm_layers, max_steps=None, skip=False) if lstm_layers else None
+        inner = config.channels * 2 ** (config.depth - 1)
+        self.lstm = (
+            BLSTM(inner, config.lstm_layers, max_span=None, skip=False) if config.lstm_layers else None
+        )
         rescale(self)
 
     def _add_layer(self, index: int) -> None:
+        config = self.config
         geometry = Strided("time", KERNEL, STRIDE)
-        activation = F.gelu if self.activation == "gelu" else F.relu
-        channels = self.channels * 2**index
+        activation = F.gelu if config.activation == "gelu" else F.relu
+        channels = config.channels * 2**index
         inputs, outputs = channels // 2, channels // 2
         if index == 0:
-            inputs, outputs = self.audio_channels, self.audio_channels * len(self.sources)
-        groups = self.norm_groups if index >= self.norm_starts else None
-        branch = Residual(index >= self.lstm_starts, index >= self.attention_starts)
+            inputs, outputs = config.audio_channels, config.audio_channels * len(config.sources)
+        groups = config.norm_groups if index >= config.norm_starts else None
+        branch = Residual(index >= config.lstm_starts, index >= config.attention_starts)
         encoder = EncoderLayer(
             inputs,
             channels,
             geometry,
             groups,
-            branch if self.residual in ("encoder", "both") else None,
-            self.rewrite,
+            branch if config.residual in ("encoder", "both") else None,
+            config.rewrite,
             activation,
         )
         decoder = DecoderLayer(
@@ -133,9 +114,9 @@ class Demucs(nn.Module):
             outputs,
             geometry,
             groups,
-            branch if self.residual in ("decoder", "both") else None,
+            branch if config.residual in ("decoder", "both") else None,
             context=(False, True),
-            rewrite=self.rewrite,
+            rewrite=config.rewrite,
             activation=activation if index else None,
             norm2_groups=groups if index else None,
         )
@@ -143,42 +124,36 @@ class Demucs(nn.Module):
         self.decoder.insert(0, decoder)
 
     def valid_length(self, length: int) -> int:
-        """Samples to feed for `length` to come out: the next length at which no convolution has steps left
-        over. `forward` pads with zeros up to it; a caller that has real neighbours pads with those."""
-        length *= 2 if self.resample else 1
-        for _ in range(self.depth):
+        """Number of samples to feed for `length` to come out: the next length that every convolution divides
+        evenly. `forward` pads with zeros up to it; a caller that has real neighbours pads with those."""
+        length *= 2 if self.config.resample else 1
+        for _ in range(self.config.depth):
             length = max(1, -(-(length - KERNEL) // STRIDE) + 1)
-        for _ in range(self.depth):
+        for _ in range(self.config.depth):
             length = (length - 1) * STRIDE + KERNEL
-        return -(-length // 2) if self.resample else length
+        return -(-length // 2) if self.config.resample else length
+
+    def source_axes(self) -> dict[str, int]:
+        """See `Network.source_axes`."""
+        return output_axes(self.decoder, "decoder")
 
     def forward(self, mix: Tensor) -> Tensor:
-        """Separate a mixture.
-
-        Args:
-            mix: `[B, C, L]`, L at least 1, C = audio_channels.
-
-        Returns:
-            `[B, S, C, L]`.
-
-        Raises:
-            ValueError: another shape.
-        """
-        check_mix(mix, self.audio_channels)
+        """Separate a mixture `[B, C, L]`, L at least 1, into `[B, S, C, L]`; ValueError for another shape."""
+        self.check_mix(mix)
         length = mix.shape[-1]
         x = mix
-        if self.normalize:
+        if self.config.normalize:
             _, mean, std = standardise(mix.mean(1, keepdim=True), (2,))
             x = (mix - mean) / (1e-5 + std)
         missing = self.valid_length(length) - length
         x = F.pad(x, (missing // 2, missing - missing // 2))
-        if self.resample:
+        if self.config.resample:
             x = resample_frac(x, 1, 2)
         x = self._u_net(x[:, :, None].contiguous(memory_format=torch.channels_last))[:, :, 0]
-        if self.resample:
+        if self.config.resample:
             x = resample_frac(x, 2, 1)
         x = center_trim(x, length)
-        if self.normalize:
+        if self.config.normalize:
             x = x * std + mean
         return rearrange(x, "b (s c) l -> b s c l", s=len(self.sources))
 
@@ -192,7 +167,7 @@ class Demucs(nn.Module):
             y = self.lstm(x[:, :, 0].transpose(1, 2)).transpose(1, 2)[:, :, None]
         for decode in self.decoder:
             skip = skips.pop()
-            # Without LSTM the innermost layer's input is its own skip connection, counted twice.
+            # Without an LSTM, the innermost layer's input is its own skip connection, counted twice.
             inner = skip if y is None else y
             y, _ = decode(inner, center_trim(skip, inner.shape[-1]))
         assert y is not None

@@ -1,9 +1,10 @@
 """Hybrid Demucs: a U-Net with a spectrogram and a waveform branch (arXiv 2111.03600, sections 3 and 4).
 
-Letters in shapes: B batch, S sources, C channels, F frequencies, T frames or steps, L samples.
+Letters in shapes: B batch, S sources, C channels, F frequencies, T frames or time positions, L samples.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from hdemucs.model import spectrogram as spectral
+from hdemucs.model.base import Network, NetworkConfig, bounded
 from hdemucs.model.layers import (
     BandedDecoder,
     BandedEncoder,
@@ -23,9 +25,7 @@ from hdemucs.model.layers import (
     ResidualIn,
     Strided,
     Upsample,
-    check_choice,
-    check_mix,
-    check_sources,
+    output_axes,
     rescale,
 )
 from hdemucs.model.norm import standardise
@@ -35,107 +35,82 @@ STRIDE = 4
 INNER_STRIDE = 2
 """Stride over time of the layers that both branches share."""
 BANDED_LAYERS = 2
-"""Outermost layers that have weights per band, if any do."""
+"""Number of outermost layers that have weights per band, if any do."""
 
 
-class HDemucs(nn.Module):
-    """Hybrid Demucs. The defaults are the published model: 48 channels, 6 layers, 83.6 M parameters.
+@dataclass(frozen=True)
+class HDemucsConfig(NetworkConfig):
+    """Settings of Hybrid Demucs. The defaults are the published model: 83.6 M parameters.
 
-    Args:
-        sources: names of what comes out, in order.
-        audio_channels: of the mixture and of each source.
-        channels: after the first layer; doubled by each further one.
-        depth: layers of the encoder: over frequencies until one is left, then over time.
-        n_fft: window of the STFT in samples; its hop is a quarter of it.
-        hybrid: with the waveform branch; without it, the spectrogram model of the paper's comparison.
-        spectrogram: `complex` has real and imaginary parts as channels in and out; `amplitude` estimates
-            magnitudes, which the mixture's phase turns into signals.
-        wiener_iters: for amplitudes: refinements by Wiener filtering; -1 masks the mixture instead, which
-            leaves silent bins silent.
-        old_padding: pad and align the STFT as some models of the MDX challenge were trained with.
-        bands: edges, as fractions of the frequencies, between bands with weights of their own in the two
+    Attributes:
+        channels: Number of channels after the first layer; each further layer doubles it.
+        depth: Number of encoder layers: over frequencies until one is left, then over time.
+        n_fft: Window of the STFT in samples, a power of two; its hop is a quarter of it.
+        hybrid: Whether there is a waveform branch; the paper compares with a network without it.
+        spectrogram: `complex` takes and returns real and imaginary parts as channels; `amplitude` estimates
+            magnitudes, to which the phase of the mixture is applied.
+        wiener_iters: With amplitudes, number of Wiener filtering iterations; -1 multiplies the mixture by
+            masks instead, which keeps silent bins silent.
+        old_padding: Pad and align the STFT as some models of the MDX challenge were trained with.
+        bands: Edges, as fractions of the frequency axis, between bands with weights of their own in the two
             outermost layers; empty for the same weights everywhere.
-        freq_emb: weight of the frequency embedding after the first layer, 0 without.
-        norm_starts: first layer with group normalisation.
-        norm_groups: of the group normalisation.
-        residual: which half has residual branches; the published models have them in the encoder.
-        lstm_starts, attention_starts: first layer whose residual branches have them.
-        sample_rate: in Hz, of the audio that it was trained on.
-        segment: seconds of audio that it is best applied to at once.
-
-    Raises:
-        ValueError: settings that make no network.
+        freq_emb: Weight of the frequency embedding after the first layer, 0 for none.
+        norm_starts: First layer with group normalisation, counted from 0.
+        norm_groups: Number of groups in group normalisation.
+        residual: Half of the network that has residual branches; in published models the encoder.
+        lstm_starts: First layer whose residual branches have an LSTM.
+        attention_starts: First layer whose residual branches have local attention.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[str],
-        audio_channels: int = 2,
-        channels: int = 48,
-        depth: int = 6,
-        n_fft: int = 4096,
-        hybrid: bool = True,
-        spectrogram: Literal["complex", "amplitude"] = "complex",
-        wiener_iters: int = 0,
-        old_padding: bool = False,
-        bands: Sequence[float] = (),
-        freq_emb: float = 0.2,
-        norm_starts: int = 4,
-        norm_groups: int = 4,
-        residual: ResidualIn = "encoder",
-        lstm_starts: int = 4,
-        attention_starts: int = 4,
-        sample_rate: int = 44100,
-        segment: float = 40,
-    ) -> None:
-        super().__init__()
-        self.sources = list(sources)
-        self.audio_channels = audio_channels
-        self.channels = channels
-        self.depth = depth
-        self.n_fft = n_fft
-        self.hybrid = hybrid
-        self.spectrogram = spectrogram
-        self.wiener_iters = wiener_iters
-        self.old_padding = old_padding
-        self.bands = list(bands)
-        self.freq_emb = freq_emb
-        self.norm_starts = norm_starts
-        self.norm_groups = norm_groups
-        self.residual = residual
-        self.lstm_starts = lstm_starts
-        self.attention_starts = attention_starts
-        self.sample_rate = sample_rate
-        self.segment = segment
-        self._check()
+    channels: int = bounded(48, 1, 4096)
+    depth: int = bounded(6, 1, 16)
+    n_fft: int = bounded(4096, 32, 1 << 16)
+    hybrid: bool = True
+    spectrogram: Literal["complex", "amplitude"] = "complex"
+    wiener_iters: int = bounded(0, -1, 1000)
+    old_padding: bool = False
+    bands: tuple[float, ...] = ()
+    freq_emb: float = bounded(0.2, 0, 1000)
+    norm_starts: int = bounded(4, 0, 10_000)
+    norm_groups: int = bounded(4, 1, 4096)
+    residual: ResidualIn = "encoder"
+    lstm_starts: int = bounded(4, 0, 10_000)
+    attention_starts: int = bounded(4, 0, 10_000)
 
+    def _check(self) -> None:
+        if self.n_fft & (self.n_fft - 1):
+            raise ValueError(f"n_fft must be a power of two, not {self.n_fft}")
+        if self.spectrogram == "amplitude" and self.wiener_iters > 0 and self.audio_channels > 2:
+            raise ValueError("Wiener filtering works on one or two audio channels")
+        if self.old_padding and not self.hybrid:
+            raise ValueError("old_padding needs hybrid")
+        if sorted(self.bands) != list(self.bands) or any(not 0 < edge < 1 for edge in self.bands):
+            raise ValueError(f"bands must be increasing fractions between 0 and 1, not {list(self.bands)}")
+        if self.bands and self.norm_starts < BANDED_LAYERS:
+            raise ValueError("layers with bands, the first two, cannot have normalisation")
+
+
+class HDemucs(Network):
+    """Hybrid Demucs, built from the settings of `HDemucsConfig`: `HDemucs(["vocals"], channels=16)`."""
+
+    Config = HDemucsConfig
+    config: HDemucsConfig
+    tiny = MappingProxyType({"channels": 4, "depth": 5, "n_fft": 1024, "attention_starts": 99})
+
+    def _build(self) -> None:
         self.freq_encoder = nn.ModuleList()
         self.freq_decoder = nn.ModuleList()
         self.time_encoder = nn.ModuleList()
         self.time_decoder = nn.ModuleList()
-        self._build()
+        self._add_layers()
         rescale(self)
 
-    def _check(self) -> None:
-        check_sources(self.sources)
-        check_choice("spectrogram", self.spectrogram, Literal["complex", "amplitude"])
-        check_choice("residual", self.residual, ResidualIn)
-        if self.n_fft < 32 or self.n_fft & (self.n_fft - 1):
-            raise ValueError(f"n_fft must be a power of two from 32 on, not {self.n_fft}")
-        if self.spectrogram == "amplitude" and self.wiener_iters > 0 and self.audio_channels > 2:
-            raise ValueError("Wiener filtering takes one or two audio channels")
-        if self.old_padding and not self.hybrid:
-            raise ValueError("old_padding needs hybrid")
-        if sorted(self.bands) != self.bands or any(not 0 < edge < 1 for edge in self.bands):
-            raise ValueError(f"bands must be increasing fractions between 0 and 1, not {self.bands}")
-        if self.bands and self.norm_starts < 2:
-            raise ValueError("bands need their layers, the first two, without normalisation")
-
     def _geometries(self) -> list[Strided]:
-        """Of the spectrogram branch: stride 4 over frequencies down to one of them, then 2 over time."""
-        frequencies = self.n_fft // 2
+        """Geometries of the spectrogram branch: stride 4 over frequencies down to one, then 2 over time."""
+        config = self.config
+        frequencies = config.n_fft // 2
         geometries: list[Strided] = []
-        for _ in range(self.depth):
+        for _ in range(config.depth):
             if frequencies > KERNEL:
                 geometries.append(Strided("frequency", KERNEL, STRIDE, KERNEL // 4))
                 frequencies //= STRIDE
@@ -144,52 +119,54 @@ class HDemucs(nn.Module):
                 frequencies = 1
             else:
                 geometries.append(Strided("time", 2 * INNER_STRIDE, INNER_STRIDE, INNER_STRIDE // 2))
-        if self.hybrid and frequencies > 1:
+        if config.hybrid and frequencies > 1:
             raise ValueError(
-                f"depth {self.depth} is too small for the branches to meet at n_fft {self.n_fft}"
+                f"depth {config.depth} is too small for the branches to meet at n_fft {config.n_fft}"
             )
         return geometries
 
-    def _build(self) -> None:
+    def _add_layers(self) -> None:
+        config = self.config
         geometries = self._geometries()
         merge = sum(g.axis == "frequency" for g in geometries) - 1
-        parts = 2 if self.spectrogram == "complex" else 1
-        mix, out = self.audio_channels, self.audio_channels * len(self.sources)
+        parts = 2 if config.spectrogram == "complex" else 1
+        mix, out = config.audio_channels, config.audio_channels * len(config.sources)
         for index, geometry in enumerate(geometries):
-            outer = (self.channels * 2 ** (index - 1),) * 2 if index else (mix, out)
+            outer = (config.channels * 2 ** (index - 1),) * 2 if index else (mix, out)
             outer_z = outer if index else (parts * mix, parts * out)
             self._add_frequency_layer(index, outer_z, geometry)
-            if self.hybrid and index < merge:
+            if config.hybrid and index < merge:
                 geometry = Strided("time", KERNEL, STRIDE, KERNEL // 4)
                 encoder, decoder = self._pair(index, outer, geometry, context=(False, True))
                 self.time_encoder.append(encoder)
                 self.time_decoder.insert(0, decoder)
-            elif self.hybrid and index == merge:
+            elif config.hybrid and index == merge:
                 self._add_merge_layer(index, outer)
         self.embedding: FrequencyEmbedding | None = None
-        if self.freq_emb:
-            frequencies = self.n_fft // 2 // geometries[0].stride
-            self.embedding = FrequencyEmbedding(frequencies, self.channels, self.freq_emb)
+        if config.freq_emb:
+            frequencies = config.n_fft // 2 // geometries[0].stride
+            self.embedding = FrequencyEmbedding(frequencies, config.channels, config.freq_emb)
 
     def _groups(self, index: int) -> int | None:
-        return self.norm_groups if index >= self.norm_starts else None
+        return self.config.norm_groups if index >= self.config.norm_starts else None
 
     def _pair(
         self, index: int, outer: tuple[int, int], geometry: Strided, context: tuple[bool, bool]
     ) -> tuple[EncoderLayer, DecoderLayer]:
-        """Encoder layer `index` and the decoder layer that undoes it; `outer` channels in and out."""
-        channels = self.channels * 2**index
+        """Encoder layer `index` and its decoder layer, with `outer` channels on their outer sides."""
+        config = self.config
+        channels = config.channels * 2**index
         groups = self._groups(index)
-        branch = Residual(index >= self.lstm_starts, index >= self.attention_starts)
+        branch = Residual(index >= config.lstm_starts, index >= config.attention_starts)
         encoder = EncoderLayer(
-            outer[0], channels, geometry, groups, branch if self.residual in ("encoder", "both") else None
+            outer[0], channels, geometry, groups, branch if config.residual in ("encoder", "both") else None
         )
         decoder = DecoderLayer(
             channels,
             outer[1],
             geometry,
             groups,
-            branch if self.residual in ("decoder", "both") else None,
+            branch if config.residual in ("decoder", "both") else None,
             context,
             activation=F.gelu if index else None,
             norm2_groups=groups,
@@ -197,7 +174,7 @@ class HDemucs(nn.Module):
         return encoder, decoder
 
     def _add_frequency_layer(self, index: int, outer: tuple[int, int], geometry: Strided) -> None:
-        bands = self.bands if index < BANDED_LAYERS else []
+        bands = self.config.bands if index < BANDED_LAYERS else ()
         context = (geometry.axis == "frequency" and not bands, True)
         pairs = [self._pair(index, outer, geometry, context) for _ in range(len(bands) + 1)]
         encoder: nn.Module
@@ -210,36 +187,34 @@ class HDemucs(nn.Module):
         self.freq_decoder.insert(0, decoder)
 
     def _add_merge_layer(self, index: int, outer: tuple[int, int]) -> None:
-        """The waveform layer after which its steps are the spectrogram's frames, and back."""
-        stride = self.n_fft // 4 // STRIDE**index
+        """Add the waveform layer whose outputs line up with spectrogram frames, and its inverse."""
+        stride = self.config.n_fft // 4 // STRIDE**index
         geometry = Strided("time", 2 * stride, stride, stride // 2)
-        channels = self.channels * 2**index
+        channels = self.config.channels * 2**index
         self.time_encoder.append(Downsample(outer[0], channels, geometry))
         self.time_decoder.insert(
             0, Upsample(channels, outer[1], geometry, self._groups(index), F.gelu if index else None)
         )
 
-    def valid_length(self, length: int) -> int:
-        """Samples to feed for `length` to come out best: any length will do."""
-        return length
+    @property
+    def min_length(self) -> int:
+        """One window of the STFT, in samples."""
+        return self.config.n_fft
+
+    def source_axes(self) -> dict[str, int]:
+        """See `Network.source_axes`."""
+        return {
+            **output_axes(self.freq_decoder, "freq_decoder"),
+            **(output_axes(self.time_decoder, "time_decoder") if self.config.hybrid else {}),
+        }
 
     def forward(self, mix: Tensor) -> Tensor:
-        """Separate a mixture.
-
-        Args:
-            mix: `[B, C, L]`, L at least 1, C = audio_channels.
-
-        Returns:
-            `[B, S, C, L]`.
-
-        Raises:
-            ValueError: another shape.
-        """
-        check_mix(mix, self.audio_channels)
+        """Separate a mixture `[B, C, L]`, L at least 1, into `[B, S, C, L]`; ValueError for another shape."""
+        self.check_mix(mix)
         padding: spectral.Padding = "centered"
-        if self.hybrid:
-            padding = "aligned_old" if self.old_padding else "aligned"
-        z = spectral.stft(mix, self.n_fft, padding)
+        if self.config.hybrid:
+            padding = "aligned_old" if self.config.old_padding else "aligned"
+        z = spectral.stft(mix, self.config.n_fft, padding)
         x, mean, std = standardise(self._to_channels(z), (1, 2, 3))
         xt, mean_t, std_t = standardise(mix, (1, 2))
         y, yt = self._u_net(
@@ -253,23 +228,23 @@ class HDemucs(nn.Module):
         return rearrange(out, "b (s c) l -> b s c l", s=len(self.sources))
 
     def _to_channels(self, z: Tensor) -> Tensor:
-        if self.spectrogram == "amplitude":
+        if self.config.spectrogram == "amplitude":
             return z.abs()
         return rearrange(torch.view_as_real(z), "b c f t part -> b (c part) f t")
 
     def _to_complex(self, x: Tensor, mix: Tensor) -> Tensor:
-        """What the network put out, `[B, S * C * parts, F, T]`, as spectrograms `[B, S * C, F, T]`."""
-        if self.spectrogram == "complex":
-            # In channels-last memory both parts of a number are side by side already.
+        """Complex spectrograms `[B, S * C, F, T]` from the U-Net's output `[B, S * C * parts, F, T]`."""
+        if self.config.spectrogram == "complex":
+            # In channels-last memory, both parts of a number are already side by side.
             parts = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).unflatten(-1, (-1, 2))
             return torch.view_as_complex(parts).permute(0, 3, 1, 2)
         x = rearrange(x, "b (s c) f t -> b s c f t", s=len(self.sources))
-        if self.wiener_iters < 0:
+        if self.config.wiener_iters < 0:
             return ((mix / (1e-8 + mix.abs()))[:, None] * x).flatten(1, 2)
-        return spectral.wiener(x, mix, self.wiener_iters).flatten(1, 2)
+        return spectral.wiener(x, mix, self.config.wiener_iters).flatten(1, 2)
 
     def _u_net(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Spectrogram `[B, C, F, T]` and waveform `[B, C, 1, L]` through both branches."""
+        """Run the spectrogram `[B, C, F, T]` and the waveform `[B, C, 1, L]` through both branches."""
         skips: list[Tensor] = []
         skips_t: list[Tensor] = []
         steps: list[int] = []
@@ -290,12 +265,12 @@ class HDemucs(nn.Module):
                 x = self.embedding(x)
             skips.append(x)
 
-        # The signal goes through the skip connections: the innermost layer has no other input.
+        # The signal passes through the skip connections: the innermost layer has no other input.
         y: Tensor | None = None
         yt: Tensor | None = None
         for index, decode in enumerate(self.freq_decoder):
             y, before = decode(y, skips.pop(), steps.pop())
-            branch = index - (self.depth - 1 - merge)
+            branch = index - (self.config.depth - 1 - merge)
             if branch == 0:
                 yt = self.time_decoder[0](before, steps_t.pop())
             elif branch > 0:

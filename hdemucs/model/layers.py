@@ -1,31 +1,36 @@
-"""Encoder and decoder layers of both branches, per-band versions of them, and the frequency embedding.
+"""Encoder and decoder layers of both branches, their banded forms, and the frequency embedding.
 
-Everything is `[B, C, F, T]`, the waveform with F = 1: a convolution over time has a kernel `(1, K)`, one
-over frequencies `(K, 1)`, and channels-last memory serves both.
+Tensors are `[B, C, F, T]` (batch, channels, frequencies, time), with F = 1 for the waveform. A convolution
+over time has a kernel `(1, K)`, one over frequencies `(K, 1)`, and channels-last memory suits both.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
+from hdemucs.model import fast
 from hdemucs.model.norm import group_norm
 from hdemucs.model.residual import ResidualBranch
 
-FEW_VALUES = 1 << 19
-"""Values to work on at a time where rows are independent: 2 MB in float32, a core's cache."""
-
 Activation = Callable[[Tensor], Tensor]
 ResidualIn = Literal["none", "encoder", "decoder", "both"]
+"""Half of the network that has residual branches."""
 
 
 @dataclass(frozen=True)
 class Strided:
-    """Geometry of a strided convolution: which axis, kernel, stride, and padding on both sides."""
+    """Geometry of a strided convolution.
+
+    Attributes:
+        axis: Axis that is convolved and strided.
+        kernel: Width of the kernel along that axis.
+        stride: Stride along that axis.
+        padding: Padding at either end of that axis.
+    """
 
     axis: Literal["frequency", "time"]
     kernel: int
@@ -33,13 +38,13 @@ class Strided:
     padding: int = 0
 
     def along(self, size: int, other: int) -> tuple[int, int]:
-        """`size` on the convolved axis and `other` on the other one, in the order (frequency, time)."""
+        """`size` for the convolved axis and `other` for the other one, in the order (frequency, time)."""
         return (size, other) if self.axis == "frequency" else (other, size)
 
 
 @dataclass(frozen=True)
 class Residual:
-    """What a layer's residual branch contains."""
+    """Contents of a layer's residual branch: whether it has an LSTM, and whether local attention."""
 
     lstm: bool
     attention: bool
@@ -49,7 +54,7 @@ class Residual:
 
 
 class Downsample(nn.Module):
-    """The strided convolution alone: the last waveform layer before the branches meet."""
+    """Strided convolution without anything around it: the last waveform layer before the branches meet."""
 
     def __init__(self, in_channels: int, out_channels: int, geometry: Strided) -> None:
         super().__init__()
@@ -77,12 +82,13 @@ class EncoderLayer(Downsample):
     """Strided convolution, activation, residual branch, 1x1 convolution with GLU.
 
     Args:
-        in_channels, out_channels: channels.
-        geometry: of the strided convolution.
-        norm_groups: groups of the normalisations, None without.
-        residual: contents of the residual branch, None without.
-        rewrite: whether the 1x1 convolution is there.
-        activation: after the strided convolution.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        geometry: Geometry of the strided convolution.
+        norm_groups: Number of groups in both group normalisations, None for no normalisation.
+        residual: Contents of the residual branch, None for no branch.
+        rewrite: Whether the layer has its 1x1 convolution.
+        activation: Function applied after the strided convolution.
     """
 
     def __init__(
@@ -108,11 +114,8 @@ class EncoderLayer(Downsample):
         y = self.downsample(x)
         if inject is not None:
             y = y + inject
-        if self.mixes_rows or y.device.type != "cpu" or torch.is_grad_enabled():
-            return self.transform(y)
-        # Without normalisation no row sees another one: a few at a time need less memory, at the same speed.
-        rows = max(1, FEW_VALUES // (y.shape[1] * y.shape[3]))
-        return torch.cat([self.transform(part) for part in y.split(rows, 2)], 2)
+        # Without normalisation, rows of different frequency do not depend on each other.
+        return self.transform(y) if self.mixes_rows else fast.map_rows(self.transform, y)
 
     def transform(self, y: Tensor) -> Tensor:
         y = self.activation(self.norm1(y))
@@ -122,7 +125,15 @@ class EncoderLayer(Downsample):
 
 
 class Upsample(nn.Module):
-    """The strided transposed convolution alone: the first waveform layer after the branches part."""
+    """Transposed convolution without anything before it: the first waveform layer after the branches part.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        geometry: Geometry of the transposed convolution.
+        norm_groups: Number of groups in the normalisation of the output, None for no normalisation.
+        activation: Function applied at the end, None in the outermost layer.
+    """
 
     def __init__(
         self,
@@ -140,62 +151,37 @@ class Upsample(nn.Module):
         )
         self.norm2 = group_norm(norm_groups, out_channels)
 
-    def transposed(self, y: Tensor, padding: int = 0) -> Tensor:
-        """`conv_tr(y)` without `padding` steps at either end of its axis."""
-        if torch.is_grad_enabled():
-            conv, along = self.conv_tr, self.geometry.along
-            stride = along(self.geometry.stride, 1)
-            return F.conv_transpose2d(y, conv.weight, conv.bias, stride, along(padding, 0))
-        return self.without_ends(self._by_taps(y), padding)
-
-    def without_ends(self, z: Tensor, padding: int) -> Tensor:
-        """All but `padding` steps at either end of the axis."""
-        axis = 3 if self.geometry.axis == "time" else 2
-        return z.narrow(axis, padding, z.shape[axis] - 2 * padding)
-
-    def _by_taps(self, y: Tensor) -> Tensor:
-        """`conv_tr(y)` as a convolution of one or two taps to all offsets within a stride at once, which are
-        then put side by side: faster than the transposed convolution of oneDNN, but for its gradient."""
-        stride = self.geometry.stride
-        weight = rearrange(self.conv_tr.weight.flatten(2), "i o (tap r) -> (r o) i tap", r=stride).flip(-1)
-        assert self.conv_tr.bias is not None
-        bias = self.conv_tr.bias.repeat(stride)
-        padding = self.geometry.along(weight.shape[-1] - 1, 0)
-        if self.geometry.axis == "time":
-            z = F.conv2d(y, weight.unsqueeze(2), bias, padding=padding)
-            return rearrange(z, "b (r o) f t -> b o f (t r)", r=stride)
-        z = F.conv2d(y, weight.unsqueeze(3), bias, padding=padding)
-        z = rearrange(z.permute(0, 2, 3, 1), "b f t (r o) -> b (f r) t o", r=stride)
-        return z.permute(0, 3, 1, 2)
-
     def upsample(self, y: Tensor, length: int | None) -> Tensor:
-        pad = self.geometry.padding
+        g = self.geometry
         if isinstance(self.norm2, nn.Identity):
-            z = self.transposed(y, pad)
+            z = fast.conv_transpose(self.conv_tr, y, g.along(g.padding, 0))
         else:
-            # What is cut off counts in the normalisation.
-            z = self.without_ends(self.norm2(self.transposed(y)), pad)
-        if length is not None and self.geometry.axis == "time" and z.shape[-1] > length:
+            # The ends that are cut off count in the normalisation.
+            axis = 3 if g.axis == "time" else 2
+            z = self.norm2(fast.conv_transpose(self.conv_tr, y))
+            z = z.narrow(axis, g.padding, z.shape[axis] - 2 * g.padding)
+        if length is not None and g.axis == "time" and z.shape[-1] > length:
             z = z[..., :length]
         return z if self.activation is None else self.activation(z)
 
     def forward(self, x: Tensor, length: int | None = None) -> Tensor:
-        """`[B, C_in, F, T]` to `[B, C_out, F', T']`, cut to `length` steps where time is upsampled."""
+        """`[B, C_in, F, T]` to `[B, C_out, F', T']`, cut to `length` positions if time is upsampled."""
         return self.upsample(x, length)
 
 
 class DecoderLayer(Upsample):
-    """Convolution with GLU over skip connection and input, residual branch, strided transposed convolution.
+    """Convolution with GLU over input and skip connection, residual branch, strided transposed convolution.
 
     Args:
-        in_channels, out_channels: channels.
-        geometry: of the transposed convolution.
-        norm_groups: groups of the normalisation after the first convolution, None without.
-        residual: contents of the residual branch, None without.
-        context: whether the first convolution is 3 wide along (frequency, time), or 1.
-        rewrite: whether the first convolution is there.
-        activation: after the transposed convolution, None in the outermost layer.
-        norm2_groups: groups of the normalisation after the transposed convolution.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        geometry: Geometry of the transposed convolution.
+        norm_groups: Number of groups in the normalisation after the first convolution, None for none.
+        residual: Contents of the residual branch, None for no branch.
+        context: Whether the first convolution is 3 wide rather than 1, along (frequency, time).
+        rewrite: Whether the layer has its first convolution.
+        activation: Function applied after the transposed convolution, None in the outermost layer.
+        norm2_groups: Number of groups in the normalisation after the transposed convolution, None for none.
     """
 
     def __init__(
@@ -231,30 +217,33 @@ class DecoderLayer(Upsample):
         if y.shape[2] > 1 or conv.kernel_size[0] == 1:
             out: Tensor = conv(y)
             return out
-        # Of a lone frequency the kernel's outer rows see padding only: a third of the work is enough.
+        # With a single frequency, the kernel's outer rows see only padding: a third of the work is enough.
         middle = conv.weight[:, :, conv.kernel_size[0] // 2, None]
         return F.conv2d(y, middle, conv.bias, padding=(0, conv.kernel_size[1] // 2))
 
     def forward(  # type: ignore[override]
         self, x: Tensor | None, skip: Tensor, length: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Next `[B, C_out, F', T']`, and what it was before the transposed convolution.
+        """Decode one layer.
 
         Args:
-            x: `[B, C_in, F, T]` from the layer below, None in the innermost one.
-            skip: as x, from the encoder.
-            length: steps to cut to where time is upsampled.
+            x: Output of the layer below, `[B, C_in, F, T]`; None in the innermost layer.
+            skip: Output of the encoder layer of the same depth, same shape.
+            length: Number of time positions to cut to if time is upsampled.
+
+        Returns:
+            The output `[B, C_out, F', T']`, and the input of the transposed convolution.
         """
         y = self.transform(x, skip)
         return self.upsample(y, length), y
 
 
 class BandedEncoder(nn.Module):
-    """An encoder layer over frequencies with separate weights per band, which tile the axis without seams.
+    """Encoder layer over frequencies with separate weights per band; the bands tile the axis without seams.
 
     Args:
-        layers: one a band, all alike.
-        ratios: upper edges of all bands but the last, as fractions of the frequencies.
+        layers: One layer per band, all of the same geometry.
+        ratios: Upper edges of all bands but the last, as fractions of the frequency axis.
     """
 
     def __init__(self, layers: Sequence[EncoderLayer], ratios: Sequence[float]) -> None:
@@ -270,7 +259,7 @@ class BandedEncoder(nn.Module):
         g = self.geometry
         edges = [0]
         for ratio in self.ratios:
-            # The band ends where its last window does, so that no window looks over the edge.
+            # A band ends with its last window, so that no window reaches over the edge.
             windows = (round(x.shape[2] * ratio) + g.padding - edges[-1] * g.stride - g.kernel) / g.stride
             edges.append(edges[-1] + round(windows + 1))
         edges.append(x.shape[2] // g.stride)
@@ -283,11 +272,11 @@ class BandedEncoder(nn.Module):
 
 
 class BandedDecoder(nn.Module):
-    """A decoder layer over frequencies with separate weights per band, overlap-added at the edges.
+    """Decoder layer over frequencies with separate weights per band, overlap-added at the edges.
 
     Args:
-        layers: one a band, all alike.
-        ratios: upper edges of all bands but the last, as fractions of the frequencies.
+        layers: One layer per band, all of the same geometry.
+        ratios: Upper edges of all bands but the last, as fractions of the frequency axis.
     """
 
     def __init__(self, layers: Sequence[DecoderLayer], ratios: Sequence[float]) -> None:
@@ -300,7 +289,7 @@ class BandedDecoder(nn.Module):
     def forward(
         self, x: Tensor | None, skip: Tensor, length: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """See `DecoderLayer.forward`; nothing follows that needs the second value."""
+        """As `DecoderLayer.forward`; no layer that follows needs the second value, so it is None."""
         edges = [0, *(round(skip.shape[2] * ratio) for ratio in self.ratios), skip.shape[2]]
         g = self.geometry
         overlap = g.kernel - g.stride
@@ -309,9 +298,9 @@ class BandedDecoder(nn.Module):
             assert isinstance(layer, DecoderLayer)
             assert layer.conv_tr.bias is not None
             y = layer.transform(None if x is None else x[:, :, a:b], skip[:, :, a:b])
-            band = layer.transposed(y)
+            band = fast.conv_transpose(layer.conv_tr, y)
             if z is not None:
-                # Both bands have added their bias to the rows that they share.
+                # Both bands have added their bias to the rows they share.
                 shared = z[:, :, -overlap:] + band[:, :, :overlap] - layer.conv_tr.bias[:, None, None]
                 band = torch.cat([z[:, :, :-overlap], shared, band[:, :, overlap:]], 2)
             z = band
@@ -321,13 +310,14 @@ class BandedDecoder(nn.Module):
 
 
 class FrequencyEmbedding(nn.Module):
-    """A learnt vector per frequency, smooth at first, since convolutions cannot tell frequencies apart
+    """Learnt vector per frequency, smooth at first, since convolutions cannot tell frequencies apart
     (arXiv 2111.03600, section 3; Isik et al., arXiv 2008.04470).
 
     Args:
-        frequencies, channels: shape of what it is added to.
-        weight: of the embedding in the sum.
-        boost: factor of its learning rate.
+        frequencies: Number of frequencies of the tensor it is added to.
+        channels: Number of channels of the tensor it is added to.
+        weight: Weight of the embedding in the sum.
+        boost: Factor by which the embedding learns faster than its values would.
     """
 
     def __init__(self, frequencies: int, channels: int, weight: float, boost: float = 10.0) -> None:
@@ -344,29 +334,27 @@ class FrequencyEmbedding(nn.Module):
         return x + self.factor * self.embedding.weight.t()[:, :, None]
 
 
-def check_sources(sources: Sequence[str]) -> None:
-    """Raise ValueError unless there are sources, all of different names."""
-    if not sources or len(set(sources)) < len(sources):
-        raise ValueError(f"sources must be different names, not {sources}")
+def output_axes(decoder: nn.ModuleList, prefix: str) -> dict[str, int]:
+    """Parameters of a decoder's last layer that have values per source, by name, and the axis of the sources.
 
-
-def check_choice(name: str, value: str, choices: object) -> None:
-    """Raise ValueError unless `value` is one of the strings of the Literal type `choices`."""
-    if value not in get_args(choices):
-        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
-
-
-def check_mix(mix: Tensor, channels: int) -> None:
-    """Raise ValueError unless `mix` is `[B, channels, L]` with L at least 1."""
-    if mix.dim() != 3 or mix.shape[1] != channels or mix.shape[-1] < 1:
-        raise ValueError(f"a mixture must be [batch, {channels}, samples], not {list(mix.shape)}")
+    Args:
+        decoder: Decoder layers, the outermost one last; it may be banded.
+        prefix: Name of the decoder in its network.
+    """
+    axes: dict[str, int] = {}
+    last = len(decoder) - 1
+    for name, layer in decoder[last].named_modules(prefix=f"{prefix}.{last}"):
+        if isinstance(layer, Upsample):
+            axes |= {f"{name}.conv_tr.weight": 1, f"{name}.conv_tr.bias": 0}
+            axes |= {f"{name}.norm2.{parameter}": 0 for parameter, _ in layer.norm2.named_parameters()}
+    return axes
 
 
 def rescale(module: nn.Module, reference: float = 0.1) -> None:
-    """Bring the initial weights of all convolutions nearer to a deviation of `reference`
+    """Scale the initial weights of all convolutions towards a standard deviation of `reference`
     (arXiv 1911.13254).
 
-    Weights on torch's device `meta` are left out, here as in the other initialisations: they have no values,
+    Weights on torch's device `meta` are skipped, here as in the other initialisations: they have no values,
     and arithmetic on them would make torch import its compiler, which takes a second.
     """
     for layer in module.modules():

@@ -1,6 +1,6 @@
 """Normalisation that keeps its precision in channels-last memory.
 
-Letters in shapes: N rows, C channels, T steps.
+Letters in shapes: N rows, C channels, T time positions.
 """
 
 import torch
@@ -9,30 +9,30 @@ from torch import Tensor, nn
 
 
 class ExactGroupNorm(nn.GroupNorm):
-    """Group normalisation by torch's contiguous kernel: the channels-last one sums squares before it centres,
-    and loses up to a hundred times the precision where a group hardly varies."""
+    """Group normalisation by torch's contiguous kernel: the channels-last kernel sums squares before it
+    centres, and loses up to a hundred times the precision where a group hardly varies."""
 
     def forward(self, x: Tensor) -> Tensor:
-        # Not F.group_norm, which refuses a group of one value: a model may be given one sample.
+        # Not F.group_norm, which refuses a group of one value: the input may be a single sample.
         return torch.group_norm(x.contiguous(), self.num_groups, self.weight, self.bias, self.eps)
 
 
 def group_norm(groups: int | None, channels: int) -> nn.Module:
-    """Group normalisation, or nothing where `groups` is None."""
+    """Group normalisation with so many groups, or the identity if `groups` is None."""
     return nn.Identity() if groups is None else ExactGroupNorm(groups, channels)
 
 
 def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor:
-    """`norm(conv(x))` for a 1x1 convolution and a normalisation over all channels and steps, in one product.
+    """`norm(conv(x))` for a 1x1 convolution and a normalisation over all channels and times, in one product.
 
     Mean and variance of the output follow from mean and covariance of the input, which has an eighth of the
-    channels: the output is written once, normalised. The moments are centred, so that rows that hardly vary
-    (a frequency above a recording's low-pass) keep their precision.
+    channels: the output is written once, already normalised. The moments are centred, so that rows that
+    hardly vary (a frequency above a recording's low-pass) keep their precision.
 
     Args:
-        x: `[N, H, T]`.
-        conv: from H to K channels.
-        norm: over the K channels as one group.
+        x: Input `[N, H, T]`.
+        conv: 1x1 convolution from H to K channels.
+        norm: Normalisation over the K channels as one group.
 
     Returns:
         `[N, T, K]`.
@@ -51,7 +51,10 @@ def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor
 
 
 def standardise(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """`x` with mean 0 and deviation 1 over `dims`, and that mean and deviation; a lone value has none."""
+    """Scale `x` to mean 0 and deviation 1 over `dims`; returns it with its former mean and deviation.
+
+    A single value has a deviation of 0.
+    """
     mean = x.mean(dims, keepdim=True)
     lone = x.numel() == mean.numel()
     std = torch.zeros_like(mean) if lone else x.std(dims, keepdim=True)

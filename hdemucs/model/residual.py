@@ -18,9 +18,10 @@ class ResidualLayer(nn.Module):
     """Dilated convolution to a quarter of the channels, LSTM and attention there, and back, scaled.
 
     Args:
-        channels: in and out.
-        dilation: in steps, of the convolution of width 3.
-        lstm, attention: whether the layer has them.
+        channels: Number of input and output channels.
+        dilation: Dilation of the convolution of width 3, in time positions.
+        lstm: Whether the layer has an LSTM.
+        attention: Whether the layer has local attention.
     """
 
     def __init__(self, channels: int, dilation: int, lstm: bool, attention: bool) -> None:
@@ -35,7 +36,7 @@ class ResidualLayer(nn.Module):
         self.scale = Parameter(torch.full((channels,), INITIAL_SCALE))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, F, T]` to the same shape; rows of different frequency never meet."""
+        """`[B, C, F, T]` to the same shape; rows of different frequency do not interact."""
         b, c, f, t = x.shape
         rows = self.conv1(x).permute(0, 2, 1, 3).reshape(b * f, -1, t)
         y = F.gelu(self.norm1(rows))
@@ -48,7 +49,7 @@ class ResidualLayer(nn.Module):
 
 
 class ResidualBranch(nn.Sequential):
-    """Two residual layers with dilations 1 and 2, for any `[B, C, F, T]`."""
+    """Two residual layers, with dilations 1 and 2."""
 
     def __init__(self, channels: int, lstm: bool, attention: bool) -> None:
         super().__init__(*(ResidualLayer(channels, 2**d, lstm, attention) for d in range(DEPTH)))

@@ -1,4 +1,4 @@
-"""STFT and its inverse with as many frames as the waveform branch has steps, and Wiener filtering.
+"""STFT and its inverse, with as many frames as the waveform branch has positions, and Wiener filtering.
 
 Letters in shapes: B batch, S sources, C channels, F frequencies, T frames, L samples.
 """
@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Padding = Literal["aligned", "aligned_old", "centered"]
-"""How the ends of the signal are padded, and so how many frames there are.
+"""How the ends of the signal are padded, which decides the number of frames.
 
-`aligned`: exactly ceil(L / hop) frames, ends reflected (arXiv 2111.03600, section 3).
-`aligned_old`: as many frames, but zeros at the ends, and an inverse that is 1.5 hops early: what some
+`aligned`: exactly ceil(L / hop) frames, with reflected ends (arXiv 2111.03600, section 3).
+`aligned_old`: as many frames, but with zeros at the ends and an inverse that is 1.5 hops early, which some
 models of the MDX challenge were trained with.
-`centered`: torch's own 1 + L // hop frames, where nothing has to line up with a waveform branch.
+`centered`: torch's own 1 + L // hop frames, for networks without a waveform branch to line up with.
 """
 
 
 def reflect_pad(x: Tensor, left: int, right: int) -> Tensor:
-    """Pad the last axis by reflection; a signal too short to be reflected gets zeros behind it first."""
+    """Pad the last axis by reflection; a signal that is too short for it is extended by zeros first."""
     missing = max(left, right) + 1 - x.shape[-1]
     if missing > 0:
         zeros_right = min(right, missing)
@@ -34,9 +34,9 @@ def stft(x: Tensor, n_fft: int, padding: Padding = "aligned") -> Tensor:
     """Normalised short-time Fourier transform, Hann window, hop n_fft / 4, without the Nyquist bin.
 
     Args:
-        x: real `[B, C, L]`, L at least 1.
-        n_fft: window length in samples, a multiple of 8.
-        padding: see `Padding`.
+        x: Real signal `[B, C, L]`, L at least 1.
+        n_fft: Window length in samples, a multiple of 8.
+        padding: Padding of the ends.
 
     Returns:
         Complex `[B, C, F, T]` with F = n_fft / 2 and T = ceil(L / hop) (1 + L // hop if centered).
@@ -57,10 +57,10 @@ def stft(x: Tensor, n_fft: int, padding: Padding = "aligned") -> Tensor:
 
 
 def istft(z: Tensor, length: int, padding: Padding = "aligned") -> Tensor:
-    """Inverse of `stft`: complex `[B, C, F, T]` to real `[B, C, length]`, the Nyquist bin taken as zero."""
+    """Inverse of `stft`: complex `[B, C, F, T]` to real `[B, C, length]`, with a Nyquist bin of zero."""
     n_fft = 2 * z.shape[-2]
     hop = n_fft // 4
-    # Where the signal starts, from the first frame on; and how many frames of silence there are around.
+    # Start of the signal, counted from the first frame, and number of silent frames on either side.
     start, border = {"aligned": (hop // 2 * 3, 2), "aligned_old": (0, 2), "centered": (2 * hop, 0)}[padding]
     window = torch.hann_window(n_fft, dtype=z.real.dtype, device=z.device)
     frames = torch.fft.irfft(z.transpose(-1, -2), n_fft, norm="ortho")
@@ -79,16 +79,16 @@ def _overlap_add(frames: Tensor) -> Tensor:
 
 
 def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) -> Tensor:
-    """Complex spectrogram of each source from its magnitude and the mixture's phase, then refined.
+    """Complex spectrogram of each source from its magnitude and the phase of the mixture, then refined.
 
     The refinement is expectation maximisation of a local Gaussian model with one spatial covariance per
     source and frequency (Nugraha, Liutkus, Vincent, 2016, as open-unmix simplifies it).
 
     Args:
-        magnitudes: estimated `[B, S, C, F, T]`.
-        mix: complex `[B, C, F, T]`, C 1 or 2.
-        iterations: of the refinement; 0 only borrows the mixture's phase.
-        window: frames that share one covariance (300, about 7 s at a hop of 1024 and 44.1 kHz).
+        magnitudes: Estimated magnitudes `[B, S, C, F, T]`.
+        mix: Complex spectrogram of the mixture, `[B, C, F, T]`, C 1 or 2.
+        iterations: Number of refinements; 0 only applies the phase of the mixture.
+        window: Number of frames that share one covariance: 300 are about 7 s at a hop of 1024 and 44.1 kHz.
 
     Returns:
         Complex `[B, S, C, F, T]`.
@@ -97,15 +97,15 @@ def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) 
     sources = magnitudes * phase[:, None]
     if iterations == 0:
         return sources
-    chunks = zip(sources.split(window, -1), mix.split(window, -1), strict=True)
-    return torch.cat([_maximise(y, x, iterations) for y, x in chunks], -1)
+    windows = zip(sources.split(window, -1), mix.split(window, -1), strict=True)
+    return torch.cat([_maximise(y, x, iterations) for y, x in windows], -1)
 
 
 def _maximise(sources: Tensor, mix: Tensor, iterations: int, eps: float = 1e-10) -> Tensor:
-    """One chunk, in double precision: covariances are nearly singular wherever one source is alone."""
+    """Refine one window, in double precision: covariances are nearly singular where one source is alone."""
     precision = sources.dtype
     sources, mix = sources.to(torch.complex128), mix.to(torch.complex128)
-    # The constants assume magnitudes of the order of 10 at most, hence the common scale.
+    # The constants assume magnitudes of at most about 10, hence the common scale.
     scale = (mix.abs().amax((1, 2, 3), keepdim=True) / 10).clamp(min=1)
     mix = mix / scale
     sources = sources / scale[:, None]
@@ -122,7 +122,7 @@ def _maximise(sources: Tensor, mix: Tensor, iterations: int, eps: float = 1e-10)
 
 
 def _inverse(matrix: Tensor) -> Tensor:
-    """Inverse of 1x1 or 2x2 matrices in closed form: faster than LAPACK on millions of tiny ones."""
+    """Inverse of 1x1 or 2x2 matrices in closed form, which is faster than LAPACK on millions of tiny ones."""
     if matrix.shape[-1] == 1:
         return matrix.reciprocal()
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))

@@ -1,1 +1,1 @@
-"""Optimisation: averages of weights."""
+"""Optimisation: optimisers, learning-rate schedules and averages of the weights."""

@@ -148,7 +148,6 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _named(model: Any, name: str) -> Model:
+def _named(model: Model, name: str) -> Model:
     model.name = name
-    named: Model = model
-    return named
+    return model

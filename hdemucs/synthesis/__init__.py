@@ -1,1 +1,1 @@
-"""Multitrack music made from free sounds: training data for separation."""
+"""Multitrack music synthesised from free sounds, as training data for source separation."""

@@ -1,27 +1,35 @@
 """Folders of synthesised songs, in the layout of MusDB-HQ."""
 
-import multiprocessing
-import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
+import torch
 import yaml
 
-from hdemucs.errors import OptionError, OutputError
+from hdemucs import audio
+from hdemucs.errors import OptionError
+from hdemucs.files import whole_folder
 from hdemucs.synthesis.score.notes import RATE
-from hdemucs.synthesis.song import Song, make_song
+from hdemucs.synthesis.song import STEMS, Multitrack, make_song
+from hdemucs.workers import as_done, worker_pool
 
 FORMATS = ("wav", "flac")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One song to be made: where, and with what."""
+    """A song to make and write; the fields are those of `write_songs`.
+
+    Attributes:
+        folder: Folder of this song.
+        seed: Seed of this song.
+        seconds: Duration in seconds; None for a full song.
+        held_out: Whether it is a held-out song.
+        format: One of `FORMATS`.
+    """
 
     folder: Path
     seed: int
@@ -41,33 +49,34 @@ def write_songs(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Make songs to train with in `out/train`, and held-out ones in `out/test`; 16 bit.
+    """Make songs for training in `out/train` and held-out songs for evaluation in `out/test`, in 16 bits.
 
-    Songs that are there already are kept: what was stopped goes on, and more songs add to fewer. The result
-    does not depend on the number of jobs. Each song's folder appears when it is whole.
+    Songs that exist are kept, so a run that was stopped continues where it stopped, and songs can be added
+    later. The folder of a song appears only when it is complete. The songs do not depend on `jobs`.
 
     Args:
-        out: folder of the result.
-        songs: how many to train with.
-        held_out: how many of styles, instruments and voices that are in none of those.
-        seed: of the first song; the others count on from it.
-        seconds: length of a song; None for whole songs.
-        format: one of `FORMATS`.
-        jobs: processes; each takes one core and 0.7 GB, for whole songs up to 3 GB.
-        progress: told of how many songs are done, and of how many.
+        out: Output folder.
+        songs: Number of songs for training.
+        held_out: Number of held-out songs, with genres, instruments and voices that no training song has.
+        seed: Seed of the first song; further songs count up from it.
+        seconds: Duration of each song in seconds; None for full songs.
+        format: One of `FORMATS`.
+        jobs: Number of processes; each takes one core and 1 GB of memory, up to 3 GB for full songs.
+        progress: Called with the number of songs that exist so far, and of all songs.
 
     Returns:
-        How many songs were made now.
+        Number of songs that were made by this call.
 
     Raises:
-        OptionError: a number is out of range, or the format is unknown.
-        OutputError: the result cannot be written.
-        TrainingError: the sounds or voices are not installed.
+        OptionError: A number is out of range, or the format is unknown.
+        OutputError: A song cannot be written.
+        SynthesisError: Sounds or voices are not installed.
+        WorkerError: A worker process was killed.
     """
     if songs < 0 or held_out < 0 or jobs < 1 or (seconds is not None and seconds <= 0):
-        raise OptionError("songs, held-out songs, jobs and seconds must be positive")
+        raise OptionError("songs and held_out must not be negative, jobs and seconds must be positive")
     if format not in FORMATS:
-        raise OptionError(f"{format!r} is no format that songs are written in; one of {', '.join(FORMATS)}")
+        raise OptionError(f"songs cannot be written as {format!r}; choose {' or '.join(FORMATS)}")
     tasks = [
         Task(out / "train" / f"song {seed + n:06d}", seed + n, seconds, False, format) for n in range(songs)
     ]
@@ -76,62 +85,35 @@ def write_songs(
         for n in range(held_out)
     ]
     missing = [task for task in tasks if not task.folder.exists()]
-    for done, _ in enumerate(_each(missing, jobs), len(tasks) - len(missing) + 1):
-        if progress is not None:
-            progress(done, len(tasks))
+    with worker_pool(jobs, torch_threads=1) if jobs > 1 else nullcontext() as pool:
+        for done, _ in enumerate(as_done(make, missing, pool), len(tasks) - len(missing) + 1):
+            if progress is not None:
+                progress(done, len(tasks))
     return len(missing)
 
 
-def write_song(song: Song, folder: Path, format: str = "wav") -> None:
-    """Write a song's stems and mixture, and `song.yaml`, which says what it is made of; all of it or nothing.
-
-    Stems are rounded to 16 bit before they are added up: the mixture is their exact sum in the files too.
-
-    Raises:
-        OutputError: the folder or the disk refuses.
-    """
-    steps = {name: np.rint(stem * 32767).astype(np.int32) for name, stem in song.stems.items()}
-    signals = {**steps, "mixture": np.sum(list(steps.values()), axis=0)}
-    with _whole(folder) as part:
-        for name, signal in signals.items():
-            soundfile.write(part / f"{name}.{format}", signal.T.astype(np.int16), RATE, "PCM_16")
-        (part / "song.yaml").write_text(yaml.safe_dump(song.description, sort_keys=False, allow_unicode=True))
-
-
 def make(task: Task) -> None:
-    """Make one song and write it; errors as for `write_songs`."""
+    """Make one song and write it; raises the errors of `write_songs`."""
     write_song(make_song(task.seed, task.seconds, held_out=task.held_out), task.folder, task.format)
 
 
-def _each(tasks: list[Task], jobs: int) -> Iterator[None]:
-    """Make every song; with one job in this process."""
-    if jobs == 1:
-        for task in tasks:
-            make(task)
-            yield
-        return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(make, task) for task in tasks]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def write_song(song: Multitrack, folder: Path, format: str = "wav") -> None:
+    """Write the stems and the mixture of a song, and `song.yaml`, which describes it: all of them or nothing.
 
+    Stems are rounded to 16 bits before they are added up, so the mixture is their exact sum in the files too.
 
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`, which takes its name when all went well."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            part = Path(temporary) / "part"
-            part.mkdir()
-            yield part
-            part.rename(folder)
-    except (OSError, soundfile.SoundFileError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(
-            f"{folder}: cannot be written ({reason}); choose another folder, or free space"
-        ) from error
+    Raises:
+        OutputError: The folder exists or cannot be written, or the disk is full.
+    """
+    stems = np.stack([song.stems[name] for name in STEMS])
+    with whole_folder(folder) as part:
+        paths = {name: part / f"{name}.{format}" for name in (*STEMS, "mixture")}
+        length = stems.shape[-1]
+        with audio.StemWriter(paths, RATE, 2, format=format, clip="none", length=length) as writer:
+            for start in range(0, length, RATE):
+                # Exact in float32: whole numbers, divided by a power of two, the full scale of 16 bits.
+                samples = np.rint(stems[..., start : start + RATE] * 32767)
+                signals = np.concatenate([samples, samples.sum(axis=0, keepdims=True)]) / 32768
+                writer.write(torch.from_numpy(signals))
+        description = yaml.safe_dump(song.description, sort_keys=False, allow_unicode=True)
+        (part / "song.yaml").write_text(description, encoding="utf-8")

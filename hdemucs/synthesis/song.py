@@ -1,4 +1,4 @@
-"""A song from a seed: written, played, sung and mixed."""
+"""Songs from a seed: written, played, sung and mixed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
-from hdemucs.synthesis.instruments.base import choose_instrument, silence
+from hdemucs.synthesis.instruments.base import silence
+from hdemucs.synthesis.instruments.families import choose_instrument
 from hdemucs.synthesis.mixing.production import (
     Desk,
     balance,
@@ -28,18 +29,18 @@ from hdemucs.synthesis.voice.vocals import Singing, Window, cast_singers, render
 from hdemucs.synthesis.voice.voices import Voice, find_voices
 
 STEMS = ("drums", "bass", "other", "vocals")
-_TRIES = 8  # windows that are looked at to find one with singing
-_SUNG_SHARE = 0.4  # of a window, where a song allows
+_TRIES = 8  # excerpts that are considered to find one with singing
+_SUNG_SHARE = 0.4  # of the excerpt, if there is one with so much singing
 
 
 @dataclass(frozen=True)
-class Song:
-    """A multitrack recording.
+class Multitrack:
+    """A song with its stems.
 
     Attributes:
-        name: style and seed, fit for a folder.
-        stems: of `STEMS`, float32 `[2, frames]` at `notes.RATE`.
-        description: what it is made of, for a reader.
+        name: Genre and seed, usable as the name of a folder.
+        stems: Name of each of `STEMS` -> audio, float32 `[2, length]` at `notes.RATE`.
+        description: What the song is made from, for people to read.
     """
 
     name: str
@@ -59,33 +60,33 @@ def make_song(
     held_out: bool = False,
     voices: Sequence[Voice] | None = None,
     sounds: Sequence[Sound] | None = None,
-) -> Song:
+) -> Multitrack:
     """Make a song. The same seed, sounds and voices give the same song.
 
     Args:
-        seed: of all that is drawn.
-        seconds: length of an excerpt from somewhere in the song, by default 32, since training takes shorter
-            ones; None for the whole song of two to five minutes.
-        held_out: use only styles, instruments and voices that are kept for measuring.
-        voices: who may sing; None for all that are installed.
-        sounds: what may be played; None for all that are installed.
+        seed: Seed of everything random.
+        seconds: Duration of an excerpt from anywhere in the song, in seconds; None for the full song, which
+            lasts two to five minutes. Training takes shorter excerpts than the default.
+        held_out: Whether to use the genres, instruments and voices that are reserved for evaluation.
+        voices: Voices to choose from; None for all that are installed.
+        sounds: Sounds to choose from; None for all that are installed.
 
     Raises:
-        TrainingError: no soundfont or no voice is installed; the message says what to install.
+        SynthesisError: No soundfont or no voice is installed; the message says what to install.
     """
     rng = np.random.default_rng([seed, held_out])
     plan, singers, drums, bass, other, vocals, desk_rng, bus = rng.spawn(8)
-    hand = choose_sounds(find_sounds() if sounds is None else sounds, held_out)
-    styles = [genre for genre in GENRES if genre.held_out == held_out]
-    genre = styles[plan.integers(len(styles))]
+    chosen = choose_sounds(find_sounds() if sounds is None else sounds, held_out)
+    genres = [genre for genre in GENRES if genre.held_out == held_out]
+    genre = genres[plan.integers(len(genres))]
     form = make_form(genre, plan)
     singing = cast_singers(form, find_voices() if voices is None else voices, held_out, singers)
-    window = _window(form, singing, seconds, plan)
+    window = _excerpt(form, singing, seconds, plan)
     desk = draw_desk(60 / form.grid.tempo, genre.gain, desk_rng)
 
-    drum_stem, kit_name, kicks = _drums(form, window, desk, hand, drums)
-    bass_stem, bass_name = _bass(form, window, desk, hand, bass)
-    other_stem, other_names = _other(form, window, desk, hand, other)
+    drum_stem, kit_name, kicks = _drums(form, window, desk, chosen, drums)
+    bass_stem, bass_name = _bass(form, window, desk, chosen, bass)
+    other_stem, other_names = _other(form, window, desk, chosen, other)
     stems = {
         "drums": drum_stem,
         "bass": bass_stem,
@@ -105,23 +106,23 @@ def make_song(
         "drums": kit_name,
         "bass": bass_name,
         "other": other_names,
-        "vocals": f"{singing.lead.name}, {singing.manner}",
+        "vocals": f"{singing.lead.name}, {singing.style}",
     }
     kind = "held-out " if held_out else ""
-    return Song(f"{kind}{genre.name} {seed:06d}", mastered, description)
+    return Multitrack(f"{kind}{genre.name} {seed:06d}", mastered, description)
 
 
-def _window(form: Form, singing: Singing, seconds: float | None, rng: np.random.Generator) -> Window:
-    """An excerpt that starts just before a bar, and is sung in if there is one."""
+def _excerpt(form: Form, singing: Singing, seconds: float | None, rng: np.random.Generator) -> Window:
+    """Choose an excerpt that starts just before a bar, preferably one with singing."""
     bars = form.sections[-1].bars.stop
-    whole = bars * form.grid.bar + 2.0
-    if seconds is None or seconds >= whole:
-        return Window(0.0, whole if seconds is None else seconds)
-    last = max(0, int((whole - seconds) / form.grid.bar))
+    duration = bars * form.grid.bar + 2.0  # the last notes ring out
+    if seconds is None or seconds >= duration:
+        return Window(0.0, duration if seconds is None else seconds)
+    last = max(0, int((duration - seconds) / form.grid.bar))
     window = Window(0.0, seconds)
     for _ in range(_TRIES):
-        before = rng.uniform(0.03, 0.4)  # so that nothing on the first beat, played early, is cut off
-        window = Window(max(0.0, int(rng.integers(last + 1)) * form.grid.bar - before), seconds)
+        lead_in = rng.uniform(0.03, 0.4)  # so that no early note on the first beat is cut off
+        window = Window(max(0.0, int(rng.integers(last + 1)) * form.grid.bar - lead_in), seconds)
         if sum(note.duration for note in window.cut(singing.notes)) > _SUNG_SHARE * seconds:
             break
     return window
@@ -130,7 +131,7 @@ def _window(form: Form, singing: Singing, seconds: float | None, rng: np.random.
 def _drums(
     form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
 ) -> tuple[np.ndarray, str, list[float]]:
-    """The stem, the kit's name, and when the bass drum is struck."""
+    """Render the drums: the stem, the name of the kit, and the times of the kicks in seconds."""
     hits = [
         hit
         for section in form.sections
@@ -160,6 +161,7 @@ def _drums(
 def _bass(
     form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
 ) -> tuple[np.ndarray, str]:
+    """Render the bass: the stem, and the name of the instrument."""
     style = str(rng.choice(form.genre.bass))
     instrument = choose_instrument(str(rng.choice(form.genre.basses)), sounds, rng)
     notes = window.cut(play_bass(form, style, rng))
@@ -170,7 +172,7 @@ def _bass(
 def _other(
     form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
 ) -> tuple[np.ndarray, list[str]]:
-    """Two to five parts; each at a level of its own."""
+    """Render the accompaniment: the stem, and role and instrument of each part."""
     layers = _choose_layers(form.genre, rng)
     stem = silence(window.seconds)
     names = []
@@ -180,17 +182,17 @@ def _other(
         if not notes:
             continue
         takes = [instrument.play(notes, window.seconds, rng)]
-        for _ in range(_further_takes(layer.role, rng)):
-            takes.append(instrument.play(_again(notes, rng), window.seconds, rng))
+        for _ in range(_extra_takes(layer.role, rng)):
+            takes.append(instrument.play(_next_take(notes, rng), window.seconds, rng))
         level = rng.uniform(-7, 1) + (-3 if layer.role == "pad" else 1 if layer.role == "power" else 0)
         part = mix_part(takes, layer.role, instrument.drive, desk, rng)
-        stem += _at_level(part, level)
+        stem += _set_level(part, level)
         names.append(f"{layer.role}: {instrument.name}")
     return stem, names
 
 
 def _choose_layers(genre: Genre, rng: np.random.Generator) -> list[Layer]:
-    """By their chances, two or three at least."""
+    """Draw the parts of the accompaniment: at least two or three where the genre has so many."""
     layers = [layer for layer in genre.layers if rng.random() < layer.chance]
     rest = [layer for layer in genre.layers if layer not in layers]
     wanted = int(rng.integers(2, 4))
@@ -199,15 +201,15 @@ def _choose_layers(genre: Genre, rng: np.random.Generator) -> list[Layer]:
     return layers
 
 
-def _further_takes(role: str, rng: np.random.Generator) -> int:
-    """Guitars are often played twice, one for each side; walls of them four times."""
+def _extra_takes(role: str, rng: np.random.Generator) -> int:
+    """Draw the number of extra takes: guitars are often double-tracked, power chords quadruple-tracked."""
     if role not in ("power", "strum", "scratch", "riff") or rng.random() < 0.35:
         return 0
     return 3 if role == "power" and rng.random() < 0.3 else 1
 
 
-def _again(notes: Sequence[Note], rng: np.random.Generator) -> list[Note]:
-    """A second take: later or earlier, a little out of tune."""
+def _next_take(notes: Sequence[Note], rng: np.random.Generator) -> list[Note]:
+    """Play notes again, with different imprecision in time, tuning and loudness."""
     cents = rng.uniform(-0.06, 0.06)
     late = rng.uniform(0.0, 0.012)
     return [
@@ -221,8 +223,8 @@ def _again(notes: Sequence[Note], rng: np.random.Generator) -> list[Note]:
     ]
 
 
-def _at_level(audio: np.ndarray, level: float) -> np.ndarray:
-    """At a level in dB where it sounds, so that sparse parts are not drowned and dense ones do not drown."""
+def _set_level(audio: np.ndarray, level: float) -> np.ndarray:
+    """Scale audio to an RMS level in dB where it sounds: pauses must not make a part louder in between."""
     power = (audio**2).mean(axis=0)
     loud = power[power > power.max(initial=0) * 1e-3]
     if not len(loud):

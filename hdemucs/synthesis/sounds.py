@@ -1,29 +1,31 @@
-"""Every recorded sound that music is made of: the Debian package that brings it, and its licence.
+"""Every recorded sound that songs are made from, with the Debian package it comes in and its licence.
 
-What trained weights and a demo clip are made of must be free to hand on under MIT. Sounds whose licence is
-copyleft, share-alike or unsure are therefore held out: they are heard in held-out songs only, which measure a
-model and are never shipped. So held-out songs have other instruments than those a model was trained on.
+Trained weights and demo clips are distributed under the MIT licence, so the sounds in them must allow that.
+Sounds whose licence is copyleft, share-alike or unclear are therefore held out: they appear only in held-out
+songs, which evaluate a model and are never distributed. Held-out songs thus have instruments that models
+were not trained on.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdemucs.errors import TrainingError
+from hdemucs.errors import SynthesisError
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A soundfont, a drum kit, or a folder of single strokes.
+    """A soundfont, a drum kit, or a folder of one-shot drum samples.
 
     Attributes:
-        kind: `soundfont` (sf2 or sf3), `kit` (a Hydrogen drum kit) or `one-shots` (a folder of files).
-        path: where the package puts it.
-        package: Debian package.
-        licence: SPDX name, or words where there is none.
-        stated: where the licence is stated.
-        character: of drums, `acoustic` or `electronic`; empty for soundfonts, which have both.
-        held_out: kept for held-out songs.
+        name: Name in this table and in a song's description.
+        kind: `soundfont` (sf2 or sf3), `kit` (a Hydrogen drum kit) or `one-shots` (a folder of audio files).
+        path: Where the package installs it.
+        package: Debian package that contains it.
+        licence: SPDX identifier, or a short description where there is none.
+        stated_in: Where the licence is stated.
+        character: `acoustic` or `electronic` for drums; empty for soundfonts, which contain both.
+        held_out: Whether it is reserved for held-out songs.
     """
 
     name: str
@@ -31,21 +33,21 @@ class Sound:
     path: Path
     package: str
     licence: str
-    stated: str
+    stated_in: str
     character: str = ""
     held_out: bool = False
 
 
 def _soundfont(
-    name: str, path: str, package: str, licence: str, stated: str, held_out: bool = False
+    name: str, path: str, package: str, licence: str, stated_in: str, held_out: bool = False
 ) -> Sound:
-    return Sound(name, "soundfont", Path(path), package, licence, stated, "", held_out)
+    return Sound(name, "soundfont", Path(path), package, licence, stated_in, "", held_out)
 
 
 def _kit(folder: str, package: str, licence: str, character: str, held_out: bool = False) -> Sound:
     path = Path("/usr/share/hydrogen/data/drumkits") / folder
-    stated = f"/usr/share/doc/{package}/copyright"
-    return Sound(folder, "kit", path, package, licence, stated, character, held_out)
+    stated_in = f"/usr/share/doc/{package}/copyright"
+    return Sound(folder, "kit", path, package, licence, stated_in, character, held_out)
 
 
 _AUTHOR_GRANTS_ALL = "GPL-2.0-or-later; the author grants Debian's packager all rights (e-mail quoted there)"
@@ -104,31 +106,31 @@ SOUNDS: tuple[Sound, ...] = (
         "electronic",
     ),
 )
-"""The table: all recorded sounds but the singers' (see `voices.py`)."""
+"""All recorded sounds except the singers, which `voice/voices.py` lists."""
 
 
-def find_sounds(table: Sequence[Sound] = SOUNDS) -> list[Sound]:
-    """The sounds of a table that are installed on this machine, in the table's order."""
-    return [sound for sound in table if sound.path.exists()]
+def find_sounds() -> list[Sound]:
+    """The sounds of `SOUNDS` that are installed on this machine, in the table's order."""
+    return [sound for sound in SOUNDS if sound.path.exists()]
 
 
 def choose_sounds(sounds: Sequence[Sound], held_out: bool) -> list[Sound]:
-    """Those of the installed sounds that train a model, or those that measure it.
+    """Keep either the sounds for training songs or those for held-out songs.
 
     Args:
-        sounds: what `find_sounds` gave.
-        held_out: take the held-out ones.
+        sounds: Sounds to choose from, such as those of `find_sounds`.
+        held_out: Whether to keep the held-out sounds.
 
     Raises:
-        TrainingError: there is no soundfont among them; the message names the packages.
+        SynthesisError: No soundfont is left; the message names the packages to install.
     """
     chosen = [sound for sound in sounds if sound.held_out == held_out]
     if not any(sound.kind == "soundfont" for sound in chosen):
-        raise TrainingError(f"no {'held-out ' * held_out}soundfont is installed; {install_advice(held_out)}")
+        raise SynthesisError(f"no {'held-out ' * held_out}soundfont is installed; {install_advice(held_out)}")
     return chosen
 
 
-def install_advice(held_out: bool = False) -> str:
-    """The command that installs the packages of the table, as the end of an error message."""
+def install_advice(held_out: bool) -> str:
+    """Command that installs the training or held-out sounds, for the end of an error message."""
     packages = sorted({sound.package for sound in SOUNDS if sound.held_out == held_out})
     return f"on Debian: apt-get install libfluidsynth3 {' '.join(packages)}"

@@ -1,4 +1,4 @@
-"""Losses and SDR over time, as a picture and for TensorBoard."""
+"""Curves of the losses and the SDR, as an image and for TensorBoard."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from hdemucs.training.run import Run
 
 
 class Curves:
-    """Draws what a run has recorded; matplotlib and TensorBoard are imported when there is something to draw.
+    """Draws the metrics of a run; matplotlib and TensorBoard are imported once there is something to draw.
 
     Args:
-        run: whose metrics are drawn.
+        run: Run whose metrics are drawn.
     """
 
     def __init__(self, run: Run) -> None:
@@ -18,7 +18,7 @@ class Curves:
         self.written = 0
 
     def draw(self) -> None:
-        """Bring both up to date with the metrics."""
+        """Bring the image and the TensorBoard events up to date with the metrics."""
         epochs = self.run.history("epoch")
         if epochs:
             self._plot(epochs)
@@ -40,14 +40,14 @@ class Curves:
             ratios.legend()
         losses.legend()
         losses.set(xlabel="epoch", ylabel="loss", yscale="log")
-        ratios.set(xlabel="epoch", ylabel="SDR of held-out songs (dB)")
+        ratios.set(xlabel="epoch", ylabel="SDR of validation songs (dB)")
         with whole_file(self.run.curves) as file:
             figure.savefig(file, format="png", dpi=110)
 
     def _tensorboard(self, epochs: list[dict[str, Any]]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # A resumed run writes everything anew, and TensorBoard forgets what was there before.
+        # A resumed run writes all epochs again; TensorBoard then discards those written before.
         purge = epochs[0]["epoch"] if not self.written else None
         with SummaryWriter(str(self.run.tensorboard), purge_step=purge) as writer:
             for epoch in epochs[self.written :]:
@@ -61,7 +61,7 @@ def _number(value: float | None) -> float:
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """Numbers of nested objects, by paths."""
+    """Numbers in nested objects, with their paths."""
     pairs: list[tuple[str, float]] = []
     for key, value in record.items():
         if isinstance(value, dict):

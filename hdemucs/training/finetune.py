@@ -1,31 +1,29 @@
-"""Start of a fine-tuning: a trained network, output layers for other sources, frozen weights."""
+"""The start of fine-tuning: a trained network, output layers for other sources, frozen weights."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from hdemucs.checkpoint.build import arguments_of
 from hdemucs.errors import TrainingError
-from hdemucs.model import Bag, HDemucs, Model, Network
-from hdemucs.model.layers import Upsample
+from hdemucs.model import Bag, Model, Network
 from hdemucs.pretrained import load_model
+from hdemucs.suggest import hint
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What a network has from the one that it started from; `str` of it is a line for the log.
+class Inherited:
+    """What a network takes over from the one it starts from; `str` of it is a line for the log.
 
     Attributes:
-        init: what it started from.
-        kept: sources whose output weights it has.
-        new: sources with output weights drawn at random.
-        dropped: sources of that network which it has not.
+        init: What it starts from.
+        kept: Sources whose output weights are kept.
+        new: Sources with randomly initialised output weights.
+        dropped: Sources of the original network that are left out.
     """
 
     init: str
@@ -35,104 +33,86 @@ class Carried:
 
     def __str__(self) -> str:
         parts = {"output layers kept": self.kept, "new": self.new, "dropped": self.dropped}
-        said = [f"{what}: {', '.join(names)}" for what, names in parts.items() if names]
-        return f"starts from {self.init}; {'; '.join(said)}"
+        stated = [f"{what}: {', '.join(names)}" for what, names in parts.items() if names]
+        return f"starts from {self.init}; {'; '.join(stated)}"
 
 
-def initialise(init: str, sources: Sequence[str] | None = None, *, seed: int = 0) -> tuple[Network, Carried]:
-    """A trained network to go on with: all of it trainable, in float32 and training mode.
+def initialise(
+    init: str, sources: Sequence[str] | None = None, *, seed: int = 0
+) -> tuple[Network, Inherited]:
+    """Load a trained network to train further: all of it trainable, in float32 and training mode.
 
     Args:
-        init: a registered name, a path, or `hf://user/repo`; with `#k`, the k-th member of a bag, from 1.
-        sources: what it is to separate, in order; None for what it was trained for. Sources of the same name
-            keep their outputs, whatever the order, and new ones have theirs drawn as in a new network. All
-            else is carried over, its sample rate, channels and segment too.
-        seed: of what is drawn.
+        init: Registered name, path, or `hf://user/repo`; with `#k` the k-th member of a bag, counted from 1.
+        sources: Sources to separate, in order; None for those it was trained for. Sources of the same name
+            keep their outputs, in whatever order, and new ones start from random weights. Everything else
+            is kept, including sample rate, channels and segment.
+        seed: Seed of the random weights.
 
     Returns:
-        The network, and what it has from the one that it started from.
+        The network, and what it takes over.
 
     Raises:
-        TrainingError: `init` is a bag and does not say which member, or has fewer; or sources that make no
-            network.
-        UnknownModelError, DownloadError, CheckpointError: from loading it.
+        TrainingError: `init` is a bag and no member is chosen, or it has no such member; or the network
+            cannot have these sources.
+        UnknownModelError, DownloadError, CheckpointError: The model cannot be loaded.
     """
     origin = _member(init)
-    wanted = list(origin.sources if sources is None else sources)
+    wanted = origin.sources if sources is None else list(sources)
     try:
-        # New in any case: what a file gave may share its memory, or not be trainable.
+        # Always a new network: the tensors of a file may be mapped from it, or not be trainable.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = type(origin)(**{**arguments_of(origin), "sources": wanted})
+            model = type(origin).from_config(replace(origin.config, sources=tuple(wanted)))
     except ValueError as error:
-        raise TrainingError(f"{init} cannot be trained for other sources, {wanted}: {error}") from error
+        raise TrainingError(f"{init} cannot be trained for the sources {wanted}: {error}") from error
     kept = [source for source in wanted if source in origin.sources]
-    _carry_over(origin, model, kept)
-    carried = Carried(
+    _copy_weights(origin, model, kept)
+    inherited = Inherited(
         init,
         tuple(kept),
         tuple(source for source in wanted if source not in kept),
         tuple(source for source in origin.sources if source not in kept),
     )
-    return model.train(), carried
+    return model.train(), inherited
 
 
 def _member(init: str) -> Network:
-    """The network that `init` means, which may be a member of a bag."""
+    """The network that `init` names, which may be a member of a bag."""
     spec, number = init, None
     match = re.fullmatch(r"(.+)#(\d+)", init)
     if match and not Path(init).exists():
         spec, number = match[1], int(match[2])
     model: Model = load_model(spec)
     members = list(model.models) if isinstance(model, Bag) else [model]
+    choices = f"{spec}#1" + f" to {spec}#{len(members)}" * (len(members) > 1)
     if number is None and len(members) > 1:
         raise TrainingError(
-            f"{init} is a bag of {len(members)} models, and training goes on from one: "
-            f"write {spec}#1 to {spec}#{len(members)}"
+            f"{init} is a bag of {len(members)} models, and training starts from one: choose {choices}"
         )
     if number is not None and not 1 <= number <= len(members):
-        raise TrainingError(
-            f"{spec} has no member {number}: write {spec}#1"
-            + f" to {spec}#{len(members)}" * (len(members) > 1)
-        )
+        raise TrainingError(f"{spec} has no member {number}: choose {choices}")
     network: Network = members[(number or 1) - 1]  # type: ignore[assignment]
     return network
 
 
 @torch.no_grad()
-def _carry_over(origin: Network, model: Network, kept: Sequence[str]) -> None:
-    """Copy the weights of `origin` into `model`; of those with values per source, the ones of `kept`."""
-    per_source = _per_source(model)
+def _copy_weights(origin: Network, model: Network, kept: Sequence[str]) -> None:
+    """Copy the weights of `origin` into `model`; of those with values per source, only the ones of `kept`."""
+    axes = model.source_axes()
     weights = origin.state_dict()
     for name, value in model.state_dict().items():
-        if name not in per_source:
+        if name not in axes:
             value.copy_(weights[name])
             continue
-        old = _by_source(weights[name], per_source[name], len(origin.sources))
-        new = _by_source(value, per_source[name], len(model.sources))
+        old = _by_source(weights[name], axes[name], len(origin.sources))
+        new = _by_source(value, axes[name], len(model.sources))
         for source in kept:
             new[model.sources.index(source)] = old[origin.sources.index(source)]
 
 
-def _per_source(model: Network) -> dict[str, int]:
-    """Names of the weights that have values per source, with the axis on which: the output layers'."""
-    if isinstance(model, HDemucs):
-        branches = {"freq_decoder": model.freq_decoder, "time_decoder": model.time_decoder}
-    else:
-        branches = {"decoder": model.decoder}
-    axes: dict[str, int] = {}
-    for branch, layers in branches.items():
-        for prefix, layer in layers.named_modules(prefix=branch):
-            # In the last layer, which is one, or holds one per band.
-            if isinstance(layer, Upsample) and prefix.split(".")[1] == str(len(layers) - 1):
-                axes[f"{prefix}.conv_tr.weight"] = 1
-                axes[f"{prefix}.conv_tr.bias"] = 0
-                axes |= {f"{prefix}.norm2.{name}": 0 for name, _ in layer.norm2.named_parameters()}
-    return axes
-
-
 def _by_source(value: Tensor, axis: int, sources: int) -> Tensor:
-    """View `[S, ...]` of a weight whose `axis` has the sources, each with its channels and parts."""
+    """View `[S, ...]` of a weight along whose `axis` the sources lie, each with its channels and parts."""
     return value.unflatten(axis, (sources, -1)).movedim(axis, 0)
 
 
@@ -140,32 +120,28 @@ def freeze(model: Network, patterns: Sequence[str]) -> int:
     """Exclude parameters from training.
 
     Args:
-        model: whose parameters then need no gradient.
-        patterns: of their names, as for files: `freq_encoder.*`, `*.lstm.*`.
+        model: Network whose parameters are frozen.
+        patterns: Patterns of parameter names, as for files: `freq_encoder.*`, `*.lstm.*`.
 
     Returns:
-        How many numbers are frozen.
+        Number of frozen values.
 
     Raises:
-        TrainingError: a pattern that no name matches, or patterns that leave nothing to train.
+        TrainingError: No name matches a pattern, or the patterns leave nothing to train.
     """
     parameters = dict(model.named_parameters())
     frozen: set[str] = set()
     for pattern in patterns:
         matches = {name for name in parameters if fnmatchcase(name, pattern)}
         if not matches:
-            near = ", ".join(_nearest(pattern, parameters))
-            raise TrainingError(f"freeze: no parameter is named {pattern}; the nearest are {near}")
+            modules = {f"{name[:end]}.*" for name in parameters for end, c in enumerate(name) if c == "."}
+            near = hint(pattern, sorted({*parameters, *modules}))
+            first = sorted({name.partition(".")[0] for name in parameters})
+            known = near or f"; names begin with {', '.join(first)}"
+            raise TrainingError(f"freeze: no parameter is named {pattern}{known}")
         frozen |= matches
     if len(frozen) == len(parameters):
         raise TrainingError(f"freeze: {', '.join(patterns)} leaves nothing to train; freeze less")
     for name in frozen:
         parameters[name].requires_grad_(False)
     return sum(parameters[name].numel() for name in frozen)
-
-
-def _nearest(pattern: str, names: Iterable[str]) -> list[str]:
-    """The three names, of parameters or of modules with all in them, that are most like `pattern`."""
-    names = list(names)
-    modules = {f"{name[:end]}.*" for name in names for end, letter in enumerate(name) if letter == "."}
-    return get_close_matches(pattern, sorted({*names, *modules}), n=3, cutoff=0)

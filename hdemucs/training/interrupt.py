@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop, which the loop grants between two steps."""
+"""Ctrl-C and SIGTERM as a request to stop, which the training loop honours between two steps."""
 
 import signal
 import threading
@@ -8,20 +8,15 @@ from typing import Any
 SIGNALS = ("SIGINT", "SIGTERM")
 
 
-def leave_interrupts_to_parent(_: int = 0) -> None:
-    """For a process that helps: Ctrl-C reaches it too, and the one that it helps may still need it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 class Interrupt:
-    """While it is entered, the first signal sets `asked`; a second one does what it always did."""
+    """Context in which the first signal only sets `asked`; a second one acts as it would outside."""
 
     def __init__(self) -> None:
         self.asked = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
-        # Only the main thread may set handlers; elsewhere signals are its business.
+        # Only the main thread may set handlers; elsewhere, signals are the caller's business.
         if threading.current_thread() is threading.main_thread():
             for name in SIGNALS:
                 number = getattr(signal, name)

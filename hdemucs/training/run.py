@@ -1,4 +1,4 @@
-"""The folder of a training run: what it is configured to do, what it did, and where it goes on."""
+"""The folder of a training run: its configuration, its metrics, its checkpoint and its best model."""
 
 import json
 import math
@@ -13,19 +13,19 @@ from hdemucs.files import whole_file, write_error, write_whole
 
 
 class Run:
-    """Files of one training run.
+    """Files of a training run.
 
-    - `config.yaml`: the resolved configuration, all keys.
-    - `initial.safetensors`: the network as it began.
-    - `train.log`: what was said while it ran.
-    - `metrics.jsonl`: one JSON object for each step (`"kind": "step"`) and each epoch (`"kind": "epoch"`).
-    - `checkpoint.pt`: all that it takes to go on.
-    - `best.safetensors`: the best model so far, for `hdemucs separate --model`.
-    - `curves.png`, `tensorboard/`: losses and SDR over time.
-    - `songs/`: those made for this epoch and the next, while it trains.
+    - `config.yaml`: The resolved configuration, with all keys.
+    - `initial.safetensors`: The network before training.
+    - `train.log`: Log messages.
+    - `metrics.jsonl`: One JSON object per step (`"kind": "step"`) and per epoch (`"kind": "epoch"`).
+    - `checkpoint.pt`: Everything needed to resume.
+    - `best.safetensors`: The best model so far, for `hdemucs separate --model`.
+    - `curves.png`, `tensorboard/`: Curves of the losses and the SDR.
+    - `songs/`: Songs synthesised for this epoch and the next, while training.
 
     Args:
-        folder: of the run.
+        folder: Folder of the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,23 +42,26 @@ class Run:
 
     @classmethod
     def existing(cls, folder: Path) -> "Run":
-        """A run that was begun; TrainingError if the folder holds none."""
+        """Run that was started before.
+
+        Raises:
+            TrainingError: The folder does not hold a run.
+        """
         run = cls(folder)
         for file in (run.config, run.initial):
             if not file.is_file():
-                raise TrainingError(f"{folder} holds no run: it has no {file.name}; begin one by --config")
+                raise TrainingError(f"{folder} is not a training run: it has no {file.name}; start a new run")
         return run
 
     def refuse_existing(self) -> None:
-        """Raise TrainingError if there is a run in the folder."""
+        """Raise TrainingError if the folder already holds a run."""
         if self.initial.exists():
             raise TrainingError(
-                f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose "
-                "another folder by --out"
+                f"{self.folder} already holds a training run; resume it, or choose another folder"
             )
 
     def record(self, line: Mapping[str, Any]) -> None:
-        """Append to the metrics; numbers that are not finite become null, which JSON can hold."""
+        """Append a line to the metrics; numbers that are not finite become null, as JSON has no NaN."""
         clean = {key: _jsonable(value) for key, value in line.items()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -68,11 +71,11 @@ class Run:
             raise write_error(self.metrics, error) from error
 
     def history(self, kind: str) -> list[dict[str, Any]]:
-        """Recorded lines of a kind, `step` or `epoch`; half a line that a killed process left is not one."""
+        """Recorded lines of a kind, `step` or `epoch`; the partial line of a killed process is skipped."""
         return [line for line in self._lines() if line.get("kind") == kind]
 
     def rewind(self, steps: int) -> None:
-        """Forget what was recorded after so many steps since the beginning: it will be done again."""
+        """Discard what was recorded after this many steps since the start of the run: it will be repeated."""
         kept = [json.dumps(line) + "\n" for line in self._lines() if line["total_steps"] <= steps]
         write_whole(self.metrics, "".join(kept))
 
@@ -88,32 +91,32 @@ class Run:
                 yield line
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint; the old one stays until the new one is whole and on the disk.
+        """Replace the checkpoint; the old one stays until the new one is complete and on disk.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: The checkpoint cannot be written.
         """
         with whole_file(self.checkpoint) as file:
             try:
                 torch.save(dict(state), file)
             except RuntimeError as error:
-                # torch's own writer says of a full disk no more than that it failed.
+                # torch's own writer does not say that the disk is full, only that it failed.
                 raise OutputError(
-                    f"{self.checkpoint}: cannot be written; free space and go on with --resume {self.folder}"
+                    f"{self.checkpoint}: cannot be written; free some disk space, then resume the run"
                 ) from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The state to go on from, None before the first checkpoint.
+        """State to resume from, or None before the first checkpoint.
 
         Raises:
-            TrainingError: the file is damaged.
+            TrainingError: The file is damaged.
         """
         if not self.checkpoint.exists():
             return None
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises of any kind for a damaged file
-            raise TrainingError(f"{self.checkpoint} is damaged; begin anew in another folder") from error
+        except Exception as error:  # torch raises exceptions of any kind for a damaged file
+            raise TrainingError(f"{self.checkpoint} is damaged; start a new run in another folder") from error
         return state
 
 

@@ -1,7 +1,7 @@
-"""Beginning a run and going on with one: configuration, songs, network, trainer."""
+"""Starting and resuming a run: configuration, songs, network, trainer."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,21 +10,18 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
 from hdemucs.checkpoint import load, save
-from hdemucs.checkpoint.build import ARCHITECTURES
-from hdemucs.datasets.scan import Scan, scan
+from hdemucs.datasets import Scan, ScanCallback, scan
 from hdemucs.errors import TrainingError
 from hdemucs.files import write_whole
-from hdemucs.model import Bag, Network
+from hdemucs.model import NETWORKS, Bag, Network
+from hdemucs.training.build import build_trainer, on_cpu
 from hdemucs.training.config.load import dump, load_config
 from hdemucs.training.config.schema import Config
 from hdemucs.training.finetune import freeze, initialise
 from hdemucs.training.run import Run
-from hdemucs.training.trainer import Step, Trainer, on_cpu
+from hdemucs.training.trainer import StepCallback
 
 log = logging.getLogger("hdemucs.training")
-
-Progress = Callable[[Step], None]
-Scanning = Callable[[int, int], None]
 
 
 def train(
@@ -32,66 +29,73 @@ def train(
     overrides: Sequence[str] = (),
     out: Path | None = None,
     *,
-    progress: Progress | None = None,
-    scanning: Scanning | None = None,
+    progress: StepCallback | None = None,
+    scanning: ScanCallback | None = None,
 ) -> Run:
-    """Begin a run and train to its end.
+    """Start a run and train to its end.
 
     Args:
-        config: name of a published configuration, or path of a YAML file.
-        overrides: `key=value` each.
-        out: folder of the run; `runs/NAME` if None.
-        progress: called after each step.
-        scanning: called with the files checked and all files, while the songs are looked through.
+        config: Name of a published configuration, or path of a YAML file.
+        overrides: Settings that replace those of the configuration, each `key=value`.
+        out: Folder of the run; None for `runs/NAME`.
+        progress: Called after each step.
+        scanning: Called with the number of files checked and of all files while the songs are scanned.
 
     Returns:
         The run; its `best` is the model file.
 
     Raises:
-        TrainingError: the configuration or the songs cannot be trained with, or the loss became infinite.
-        CheckpointError, UnknownModelError, DownloadError: the model to start from cannot be had.
-        OutputError: the run cannot be written.
-        KeyboardInterrupt: it was interrupted, and can be gone on with.
+        TrainingError: The configuration or the songs cannot be used, or the loss became infinite or NaN.
+        CheckpointError, UnknownModelError, DownloadError: The model to start from cannot be loaded.
+        SynthesisError, WorkerError: Songs cannot be synthesised, or a process that did so was killed.
+        OutputError: The run cannot be written.
+        KeyboardInterrupt: Training was interrupted; the run can be resumed.
     """
     settings = load_config(config, overrides)
     run = Run(out or Path("runs") / Path(config).stem)
-    processes = PartialState(cpu=on_cpu(settings))
-    if processes.is_main_process:
-        run.refuse_existing()
-    with _logging_to(run, processes.is_main_process), processes.main_process_first():
+    with _processes(settings) as processes:
         if processes.is_main_process:
-            model, songs = _prepare(settings, scanning)
-            log.info("%s", songs.report())
-            write_whole(run.config, dump(settings))
-            # Last, since it is what makes the folder a run.
-            save(model, run.initial, provenance={"init": settings.init, "seed": settings.seed})
-    return _go_on(run, settings, progress, scanning)
+            run.refuse_existing()
+        with _logging_to(run, processes.is_main_process), processes.main_process_first():
+            if processes.is_main_process:
+                model, songs = _prepare(settings, scanning)
+                log.info("%s", songs.report())
+                write_whole(run.config, dump(settings))
+                # Last, since this file makes the folder a run.
+                save(model, run.initial, provenance={"init": settings.init, "seed": settings.seed})
+        _train(run, settings, processes, progress, scanning)
+    return run
 
 
 def check(
-    config: str, overrides: Sequence[str] = (), *, scanning: Scanning | None = None
+    config: str, overrides: Sequence[str] = (), *, scanning: ScanCallback | None = None
 ) -> tuple[Config, Network, Scan]:
-    """All that `train` does before it trains, without writing anything; arguments and errors as there.
+    """Do everything that `train` does before training, without writing anything; same arguments and errors.
 
     Returns:
-        The resolved configuration, the network at its beginning, and the songs.
+        The resolved configuration, the network before training, and the songs.
     """
     settings = load_config(config, overrides)
     return settings, *_prepare(settings, scanning)
 
 
-def resume(folder: Path, *, progress: Progress | None = None, scanning: Scanning | None = None) -> Run:
-    """Go on with a run from its last checkpoint; arguments, result and errors as for `train`.
+def resume(
+    folder: Path, *, progress: StepCallback | None = None, scanning: ScanCallback | None = None
+) -> Run:
+    """Resume a run from its last checkpoint; other arguments, result and errors as for `train`.
 
-    What it would have done is repeated, exactly on a CPU, as long as its songs and its `config.yaml` are as
-    they were. (To train for longer, raise `epochs` there.)
+    An interrupted run repeats what it would have done, exactly on a CPU, as long as its songs and its
+    `config.yaml` are unchanged. To train for longer, raise `epochs` in that file.
     """
     run = Run.existing(folder)
-    return _go_on(run, load_config(str(run.config), []), progress, scanning)
+    settings = load_config(str(run.config))
+    with _processes(settings) as processes:
+        _train(run, settings, processes, progress, scanning)
+    return run
 
 
-def _prepare(config: Config, scanning: Scanning | None) -> tuple[Network, Scan]:
-    """The network at its beginning, and the songs for it."""
+def _prepare(config: Config, scanning: ScanCallback | None) -> tuple[Network, Scan]:
+    """The network before training, and the songs for it."""
     if config.init:
         model, carried = initialise(config.init, config.sources, seed=config.seed)
         log.info("%s", carried)
@@ -104,7 +108,7 @@ def _prepare(config: Config, scanning: Scanning | None) -> tuple[Network, Scan]:
 
 def _new_network(config: Config, sources: Sequence[str]) -> Network:
     arguments = dict(config.model)
-    architecture = ARCHITECTURES[arguments.pop("architecture")]
+    architecture = NETWORKS[arguments.pop("architecture")]
     return architecture(
         sources=sources,
         audio_channels=config.excerpts.audio_channels,
@@ -113,7 +117,9 @@ def _new_network(config: Config, sources: Sequence[str]) -> Network:
     )
 
 
-def _scan(config: Config, sources: Sequence[str] | None, sample_rate: int, scanning: Scanning | None) -> Scan:
+def _scan(
+    config: Config, sources: Sequence[str] | None, sample_rate: int, scanning: ScanCallback | None
+) -> Scan:
     songs = scan(
         [Path(folder) for folder in config.data],
         sources,
@@ -124,41 +130,55 @@ def _scan(config: Config, sources: Sequence[str] | None, sample_rate: int, scann
         progress=scanning,
     )
     if unknown := sorted(config.loss.weights.keys() - set(songs.sources)):
-        raise TrainingError(f"loss.weights: there is no source {unknown[0]}, only {', '.join(songs.sources)}")
+        raise TrainingError(
+            f"loss.weights: there is no source {unknown[0]}; the sources are {', '.join(songs.sources)}"
+        )
     return songs
 
 
-def _go_on(run: Run, config: Config, progress: Progress | None, scanning: Scanning | None) -> Run:
-    processes = PartialState(cpu=on_cpu(config))
+def _train(
+    run: Run,
+    config: Config,
+    processes: PartialState,
+    progress: StepCallback | None,
+    scanning: ScanCallback | None,
+) -> None:
+    """Train the network of a run, from its checkpoint if there is one."""
     with _logging_to(run, processes.is_main_process):
         model = load(run.initial)
         assert not isinstance(model, Bag)
-        # The songs were looked through, or are by the main process first: the others read what it found.
+        # The main process scans the songs first, unless that is done; the others read what it found.
         with processes.main_process_first():
             songs = _scan(config, model.sources, model.sample_rate, scanning)
         if config.freeze:
             log.info("%d parameters are frozen", freeze(model, config.freeze))
         parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         log.info(
-            "%s: %.2f M trained parameters, sources %s; %d songs to train on, %d to validate with",
+            "%s: %.2f M trainable parameters, sources %s; %d songs to train on, %d to validate with",
             type(model).__name__,
             parameters / 1e6,
             ", ".join(model.sources),
             len(songs.train),
             len(songs.valid),
         )
-        try:
-            Trainer(config, model, songs, run, progress).train()
-        finally:
-            # accelerate keeps what it was set to for as long as the process lives; the next run may differ.
-            processes.destroy_process_group()
-            AcceleratorState._reset_state(reset_partial_state=True)
-    return run
+        build_trainer(config, model, songs, run, progress).train()
+
+
+@contextmanager
+def _processes(config: Config) -> Iterator[PartialState]:
+    """The processes that train together, as torchrun or accelerate launched them; one without these."""
+    processes = PartialState(cpu=on_cpu(config))
+    try:
+        yield processes
+    finally:
+        # accelerate keeps its settings for the lifetime of the process; the next run may need others.
+        processes.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @contextmanager
 def _logging_to(run: Run, main: bool) -> Iterator[None]:
-    """Keep what is logged in the run's folder, on the main process; let the others be silent."""
+    """Write log messages to the run's folder on the main process; keep the other processes silent."""
     if not main:
         yield
         return

@@ -1,28 +1,29 @@
-"""Scores of a model on whole held-out songs, separated as a user would separate them."""
+"""Scores of a model on full validation songs, separated as a user would separate them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
-from hdemucs.datasets.training_songs import TrainingSong
+from hdemucs.datasets import TrainingSong
 from hdemucs.evaluation.metrics.sdr import sdr
 from hdemucs.model import Model
 from hdemucs.separator import Separator
-from hdemucs.training.config.schema import Config
-from hdemucs.training.objective.losses import reconstruction
+from hdemucs.training.objective.objective import Objective
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over songs.
+    """Scores of a model, averaged over songs.
 
     Attributes:
-        loss: the training's loss, without penalty, on whole songs.
-        sdr: of the MDX challenge in dB, by source, over the songs whose true stem is known.
+        loss: Training loss of full songs, without the penalty.
+        sdr: SDR as defined by the MDX challenge, in dB, by source; over the songs whose true stem is known.
     """
 
     loss: float
@@ -30,56 +31,76 @@ class Scores:
 
     @property
     def mean_sdr(self) -> float:
-        """Over the sources that have one."""
-        values = [value for value in self.sdr.values() if not math.isnan(value)]
-        return sum(values) / len(values) if values else math.nan
+        """Mean over the sources that have an SDR."""
+        return _mean(self.sdr.values())
 
-    def rank(self, select: str) -> float:
-        """Higher is better; what is not a number is worst."""
-        value = self.mean_sdr if select == "sdr" else -self.loss
+    def rank(self, criterion: str) -> float:
+        """Value by which models are compared, higher being better; NaN is worst.
+
+        Args:
+            criterion: `sdr` for the highest mean SDR, `loss` for the lowest loss.
+        """
+        value = self.mean_sdr if criterion == "sdr" else -self.loss
         return -math.inf if math.isnan(value) else value
 
     def as_dict(self) -> dict[str, Any]:
-        """For a metrics file."""
+        """Entries of a line of metrics."""
         return {"loss": self.loss, "mean_sdr": self.mean_sdr, "sdr": self.sdr}
 
 
-def score_song(model: Model, song: TrainingSong, config: Config, device: torch.device) -> Scores:
-    """Scores of one song.
+class Validation:
+    """Scores models on validation songs, which the processes share among themselves.
 
     Args:
-        model: in evaluation mode.
-        song: held out.
-        config: of the training: the kind and the weights of the loss, the overlap of segments.
-        device: to separate on.
+        songs: Songs that are not trained on; maybe none.
+        objective: Objective whose loss is reported.
+        overlap: Overlap of neighbouring segments, as a fraction of a segment.
+        accelerator: Its processes share the songs; its device runs the model.
     """
-    sources, rate = model.sources, model.sample_rate
-    stems, known = song.whole(sources, rate, model.audio_channels)
-    separator = Separator(model, overlap=config.validation.overlap, device=str(device))
-    separated = separator.separate(stems.sum(0), rate)
-    estimates = torch.stack([separated[source] for source in sources])
-    weights = torch.tensor([config.loss.weights.get(source, 1.0) for source in sources])
-    loss, _ = reconstruction(estimates[None], stems[None, :-1], known[None], config.loss.kind, weights)
-    values = _finite_sdr(stems[:-1], estimates)
-    by_source = {
-        source: value if there else math.nan
-        for source, value, there in zip(sources, values, known.tolist(), strict=True)
-    }
-    return Scores(loss.item(), by_source)
+
+    def __init__(
+        self, songs: Sequence[TrainingSong], objective: Objective, overlap: float, accelerator: Accelerator
+    ) -> None:
+        self.songs = songs
+        self._objective = objective
+        self._overlap = overlap
+        self._accelerator = accelerator
+
+    def __call__(self, model: Model) -> Scores:
+        """Mean scores of a model, which is in evaluation mode, over all songs."""
+        world, rank = self._accelerator.num_processes, self._accelerator.process_index
+        scores = [self._score(model, song) for song in self.songs[rank::world]]
+        return mean_scores(gather_object(scores) if world > 1 else scores)
+
+    def _score(self, model: Model, song: TrainingSong) -> Scores:
+        sources, rate = model.sources, model.sample_rate
+        stems, known = song.full_track(sources, rate, model.audio_channels)
+        separator = Separator(model, overlap=self._overlap, device=str(self._accelerator.device))
+        separated = separator.separate(stems.sum(0), rate)
+        estimates = torch.stack([separated[source] for source in sources])
+        loss, _ = self._objective(estimates[None], stems[None, :-1], known[None])
+        ratios = _finite_sdr(stems[:-1], estimates)
+        by_source = {
+            source: ratio if is_known else math.nan
+            for source, ratio, is_known in zip(sources, ratios, known.tolist(), strict=True)
+        }
+        return Scores(loss.item(), by_source)
 
 
 def _finite_sdr(stems: Tensor, estimates: Tensor) -> list[float]:
-    """SDR of each source; NaN for a model that has come to give something that is not a number."""
+    """SDR of each source in dB; NaN for a model whose output has become infinite or NaN."""
     if not estimates.isfinite().all():
         return [math.nan] * len(stems)
     return sdr(stems, estimates).tolist()
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Means over songs, of each source over those that know it."""
-    sources = scores[0].sdr
-    means = {}
-    for source in sources:
-        values = [score.sdr[source] for score in scores if not math.isnan(score.sdr[source])]
-        means[source] = sum(values) / len(values) if values else math.nan
+    """Mean over songs; that of each source over the songs in which it is known."""
+    means = {source: _mean([score.sdr[source] for score in scores]) for source in scores[0].sdr}
     return Scores(sum(score.loss for score in scores) / len(scores), means)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Mean of the values that are not NaN; NaN if there are none."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

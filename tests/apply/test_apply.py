@@ -1,4 +1,4 @@
-"""Applying models: against the reference, against themselves, and with a model that changes nothing."""
+"""Applying models: equal to `demucs`, consistent with themselves, exact for a model returning its input."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 
 
 class Identity(nn.Module):
-    """Two sources, each the mixture; wants some samples more than its segment, as Demucs does."""
+    """Two sources, both equal to the mixture; needs more input than its segment, as Demucs does."""
 
     sources = ("one", "two")
     sample_rate = 100
@@ -46,10 +46,6 @@ class Identity(nn.Module):
         return self.weight * torch.stack([mix, mix], 1)
 
 
-def pieces(mix: Tensor, size: int) -> Iterator[Tensor]:
-    yield from mix.split(size, -1)
-
-
 @settings(deadline=None, max_examples=150)
 @given(
     length=st.integers(1, 1000),
@@ -60,12 +56,12 @@ def pieces(mix: Tensor, size: int) -> Iterator[Tensor]:
     shifts=st.integers(0, 3),
     context=st.integers(0, 30),
 )
-def test_identity_comes_back(
+def test_identity_returns_the_mixture(
     length: int, block: int, overlap: float, segment: float, batch_size: int, shifts: int, context: int
 ) -> None:
     mix = torch.randn(2, length)
     options = Options(segment=segment, overlap=overlap, batch_size=batch_size, shifts=shifts)
-    blocks = list(apply(Identity(context), pieces(mix, block), options))  # type: ignore[arg-type]
+    blocks = list(apply(Identity(context), mix.split(block, -1), options))  # type: ignore[arg-type]
     out = torch.cat(blocks, -1)
     assert out.shape == (2, 2, length)
     assert torch.allclose(out, mix.expand(2, -1, -1), atol=1e-6)
@@ -77,12 +73,12 @@ def test_jobs_change_nothing(jobs: int) -> None:
     model = Identity(7)
     alone = apply_model(model, mix, Options())  # type: ignore[arg-type]
     threads = torch.get_num_threads()
-    together = apply_model(model, mix, Options(jobs=jobs))  # type: ignore[arg-type]
-    assert torch.equal(alone, together)
+    parallel = apply_model(model, mix, Options(jobs=jobs))  # type: ignore[arg-type]
+    assert torch.equal(alone, parallel)
     assert torch.get_num_threads() == threads
 
 
-def test_chunks_are_padded_with_real_neighbours_and_zeros_beyond_the_track() -> None:
+def test_chunks_are_padded_with_the_track_itself_and_zeros_beyond_it() -> None:
     mix = torch.arange(1.0, 8.0).view(1, -1)
     chunks = [chunk.padded.flatten().tolist() for chunk in cut([mix], 3, 2, lambda length: length + 3)]
     assert chunks == [
@@ -106,7 +102,7 @@ def test_batches_hold_several_segments() -> None:
 
 
 def test_memory_does_not_grow_with_the_track() -> None:
-    """At no time has more been read than a few segments ahead of what has been written."""
+    """Reading is never more than a few segments ahead of writing."""
     read = written = furthest = 0
 
     def source() -> Iterator[Tensor]:
@@ -138,8 +134,8 @@ def test_equals_demucs(architecture: str, length: int) -> None:
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_bag_with_weights_a_source_equals_demucs(length: int) -> None:
-    """Members with segments of their own, one waveform and one hybrid, as in the bag `mdx`."""
+def test_a_bag_with_weights_for_each_source_equals_demucs(length: int) -> None:
+    """Members of different architecture and segment, as in the bag `mdx`."""
     pairs = [
         reference_pair("Demucs", channels=4, dconv_attn=6, segment=1.0),
         reference_pair("HDemucs", channels=4, dconv_attn=6, segment=0.7),
@@ -172,7 +168,7 @@ def test_shifts_repeat_and_average() -> None:
     assert torch.allclose(first, by_hand, atol=1e-5 * float(first.abs().max()))
 
 
-def test_sources_are_picked_and_their_models_only_run() -> None:
+def test_only_models_of_the_chosen_sources_are_run() -> None:
     first, second = Identity(), Identity()
     bag = Bag([first, second], [[1, 0], [0, 1]])  # type: ignore[list-item]
     out = apply_model(bag, torch.randn(2, 50), sources=["two"])
@@ -182,7 +178,7 @@ def test_sources_are_picked_and_their_models_only_run() -> None:
         apply_model(bag, torch.randn(2, 50), sources=["three"])
 
 
-def test_progress_rises_to_the_end() -> None:
+def test_progress_ends_at_the_total() -> None:
     events: list[Progress] = []
     options = Options(shifts=2, progress=events.append)
     apply_model(Identity(), torch.randn(2, 777), options)  # type: ignore[arg-type]
@@ -204,7 +200,7 @@ def test_callback_cancels() -> None:
     assert len(model.batches) < 10
 
 
-def test_nothing_in_is_nothing_out() -> None:
+def test_an_empty_stream_stays_empty() -> None:
     assert list(apply(Identity(), [])) == []  # type: ignore[arg-type]
 
 
@@ -226,12 +222,12 @@ def test_training_mode_is_restored() -> None:
         {"jobs": 0},
     ],
 )
-def test_options_that_cannot_be_meant(wrong: dict[str, float]) -> None:
+def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         Options(**wrong)  # type: ignore[arg-type]
 
 
-def test_unknown_device() -> None:
+def test_missing_devices_are_refused() -> None:
     for name in ("cuda:99", "toaster"):
         with pytest.raises(OptionError, match="not available here"):
             apply_model(Identity(), torch.randn(2, 10), Options(device=name))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Signals with known answers, and files to find them in."""
+"""Signals with known answers, and files that contain them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +14,7 @@ LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
 def tones(rate: int, seconds: float, channels: int = 2, lowest: float = 440.0, level: float = 0.5) -> Tensor:
-    """`[channels, samples]`, channel k is a sine of (k + 1) times the lowest frequency."""
+    """Sines `[channels, samples]`; channel k has (k + 1) times the lowest frequency."""
     time = torch.arange(round(rate * seconds), dtype=torch.float64) / rate
     pitch = lowest * torch.arange(1, channels + 1, dtype=torch.float64)
     return (level * torch.sin(2 * torch.pi * pitch[:, None] * time)).float()
@@ -26,13 +26,13 @@ def noise(length: int, channels: int = 2, level: float = 0.25, seed: int = 0) ->
 
 
 def pitches(audio: Tensor, rate: int) -> list[float]:
-    """The strongest frequency of each channel, in Hz."""
+    """Strongest frequency of each channel, in Hz."""
     spectrum = torch.fft.rfft(audio.double() * torch.hann_window(audio.shape[-1], dtype=torch.float64)).abs()
     return [peak * rate / audio.shape[-1] for peak in spectrum.argmax(dim=-1).tolist()]
 
 
 def snr(got: Tensor, wanted: Tensor) -> float:
-    """Signal-to-noise ratio in dB over the frames that both have."""
+    """Signal-to-noise ratio in dB over the samples that both have."""
     length = min(got.shape[-1], wanted.shape[-1])
     got, wanted = got[..., :length].double(), wanted[..., :length].double()
     return float(10 * torch.log10(wanted.square().sum() / (got - wanted).square().sum().clamp(min=1e-30)))
@@ -48,13 +48,15 @@ def encode_libav(
     path: Path,
     signals: list[Tensor],
     rate: int,
-    codec: str,
-    container: str,
+    codec: str | None = None,
+    container: str | None = None,
     tags: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
 ) -> None:
-    """Write each signal as an audio stream of its own, with an encoder of FFmpeg and its options."""
+    """Write each signal as an audio stream of its own with FFmpeg, which chooses by suffix what is None."""
     with av.open(str(path), "w", format=container) as output:
+        # FFmpeg's own Opus encoder is experimental.
+        codec = codec or output.default_audio_codec.replace("opus", "libopus")
         output.metadata.update(tags or {})
         streams = []
         for signal in signals:
@@ -76,7 +78,7 @@ def encode_libav(
 
 
 def encode_video(path: Path) -> None:
-    """A video of grey pictures, without audio."""
+    """Write a video of grey pictures without audio."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 64

@@ -1,4 +1,4 @@
-"""Files of every format, whole and broken."""
+"""Reading files: what libsndfile and FFmpeg give, and errors of broken ones; see also `test_codecs.py`."""
 
 import os
 import tracemalloc
@@ -18,13 +18,13 @@ RATE = 48000
 
 
 def save(path: Path, samples: Tensor, rate: int = RATE, **options) -> Path:
-    # Absolute, because soundfile takes "-" for the standard output.
+    # Absolute, because soundfile takes "-" for standard output.
     soundfile.write(path.absolute(), samples.T.numpy(), rate, **options)
     return path
 
 
 def refused(path: Path, **options) -> str:
-    """The one line that opening and reading `path` ends with."""
+    """Error message of opening and reading `path`."""
     with pytest.raises(AudioError) as caught:
         gather(audio.open(path, **options))
     message = str(caught.value)
@@ -51,7 +51,7 @@ def refused(path: Path, **options) -> str:
         ("CAF", "ALAC_16", 80),
     ],
 )
-def test_what_libsndfile_wrote(tmp_path: Path, container: str, subtype: str, fidelity: float):
+def test_files_by_libsndfile(tmp_path: Path, container: str, subtype: str, fidelity: float):
     samples = tones(RATE, 1.0)
     source = audio.open(save(tmp_path / "song.bin", samples, format=container, subtype=subtype))
     assert (source.sample_rate, source.channels, source.streams) == (RATE, 2, 1)
@@ -59,7 +59,7 @@ def test_what_libsndfile_wrote(tmp_path: Path, container: str, subtype: str, fid
     assert got.dtype == torch.float32
     # IMA ADPCM fills its last block.
     assert samples.shape[1] <= got.shape[1] <= samples.shape[1] + 1024
-    # In a header, an MP3 may count its padding.
+    # The header of an MP3 may count its padding.
     assert source.length == pytest.approx(got.shape[1], abs=2048)
     assert snr(got, samples) > fidelity
 
@@ -70,14 +70,11 @@ def test_what_libsndfile_wrote(tmp_path: Path, container: str, subtype: str, fid
         ("song.m4a", "aac", "ipod", 30),
         ("song.m4a", "alac", "ipod", 75),
         ("song.webm", "libopus", "webm", 30),
-        ("song.wma", "wmav2", "asf", None),
-        ("song.aac", "aac", "adts", None),
         ("song.mka", "flac", "matroska", 75),
-        ("song.mp2", "mp2", "mp2", None),
         ("song.avi", "pcm_s16le", "avi", 75),
     ],
 )
-def test_what_ffmpeg_wrote(tmp_path: Path, name: str, codec: str, container: str, fidelity: float | None):
+def test_files_by_ffmpeg(tmp_path: Path, name: str, codec: str, container: str, fidelity: float):
     samples = tones(RATE, 1.0)
     path = tmp_path / name
     encode_libav(path, [samples], RATE, codec, container)
@@ -85,11 +82,8 @@ def test_what_ffmpeg_wrote(tmp_path: Path, name: str, codec: str, container: str
     assert (source.sample_rate, source.channels, source.streams) == (RATE, 2, 1)
     got = gather(source)
     assert samples.shape[1] - 1024 <= got.shape[1] <= samples.shape[1] + 4096
-    assert source.length == pytest.approx(got.shape[1], rel=0.1)
-    assert pitches(got[:, 4000:44000], RATE) == pytest.approx([440, 880], abs=2)
-    # The formats without a number do not say how many frames their encoder put in front.
-    if fidelity is not None:
-        assert snr(got[:, 1000:-4000], samples[:, 1000:]) > fidelity
+    # None comes late: these formats say how many samples their encoder put in front.
+    assert snr(got[:, 1000:-4000], samples[:, 1000:]) > fidelity
 
 
 def test_the_five_streams_of_a_stem_file(tmp_path: Path):
@@ -104,7 +98,7 @@ def test_the_five_streams_of_a_stem_file(tmp_path: Path):
     assert "no audio stream -1" in refused(path, stream=-1)
 
 
-def test_a_stream_that_a_wav_does_not_have(tmp_path: Path):
+def test_a_wav_has_one_stream(tmp_path: Path):
     path = save(tmp_path / "song.wav", tones(RATE, 0.1))
     assert "no audio stream 1; it has 1 audio stream, number 0" in refused(path, stream=1)
 
@@ -119,7 +113,7 @@ def test_each_pass_starts_again(tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_surround_ogg_comes_in_the_order_of_wav(tmp_path: Path, subtype: str):
+def test_surround_ogg_is_read_in_the_channel_order_of_wav(tmp_path: Path, subtype: str):
     # Ogg's own order is front left, centre, front right, back left, back right, effects.
     samples = tones(RATE, 1.0, 6, lowest=20.0)[[0, 2, 1, 4, 5, 3]]
     source = audio.open(save(tmp_path / "song.ogg", samples, format="OGG", subtype=subtype))
@@ -137,7 +131,7 @@ def test_few_and_many_channels_and_rates(tmp_path: Path, name: str, channels: in
     assert (gather(source) - samples).abs().max() < 2**-22
 
 
-def test_one_frame_and_silence(tmp_path: Path):
+def test_one_sample_and_silence(tmp_path: Path):
     assert gather(audio.open(save(tmp_path / "one.wav", torch.full((2, 1), 0.5)))).tolist() == [[0.5], [0.5]]
     silence = gather(audio.open(save(tmp_path / "silence.flac", torch.zeros(2, 5000))))
     assert silence.shape == (2, 5000)
@@ -205,7 +199,7 @@ def test_a_webm_cut_short_gives_what_is_there(tmp_path: Path):
 def test_a_flac_cut_short_is_an_error(tmp_path: Path, part: float):
     message = refused(cut(save(tmp_path / "song.flac", noise(4 * RATE)), part))
     assert "damaged at" in message
-    assert "whole copy" in message
+    assert "complete copy" in message
 
 
 def test_an_m4a_cut_short_is_an_error(tmp_path: Path):
@@ -238,7 +232,7 @@ def test_an_mp3_without_a_length_is_read_to_its_end(tmp_path: Path):
 def test_a_flac_without_a_length_is_read_to_its_end(tmp_path: Path):
     path = save(tmp_path / "song.flac", tones(RATE, 0.5))
     data = bytearray(path.read_bytes())
-    data[21] &= 0xF0  # the count of frames is the low 36 bits of the STREAMINFO's bytes 10 to 17
+    data[21] &= 0xF0  # the length is the low 36 bits of the STREAMINFO's bytes 10 to 17
     data[22:26] = bytes(4)
     path.write_bytes(data)
     source = audio.open(path)
@@ -253,10 +247,10 @@ def test_a_change_of_rate_is_an_error(tmp_path: Path):
     assert "from 2 channels at 44100 Hz to 2 at 22050 Hz" in refused(tmp_path / "both.mp3")
 
 
-# --- what is no audio
+# --- not audio
 
 
-def test_paths_that_are_no_files(tmp_path: Path):
+def test_paths_that_are_not_files(tmp_path: Path):
     assert "does not exist" in refused(tmp_path / "missing.mp3")
     assert "is a folder" in refused(tmp_path)
     (tmp_path / "empty.mp3").touch()
@@ -291,7 +285,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("zeros.mp3", bytes(5000)),
     ],
 )
-def test_content_that_is_no_audio(tmp_path: Path, capfd, name: str, content: bytes):
+def test_content_that_is_not_audio(tmp_path: Path, capfd, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
     message = refused(tmp_path / name)
     assert "audio" in message
@@ -329,7 +323,7 @@ def test_memory_does_not_grow_with_the_track(tmp_path: Path, name: str):
     assert peak < 4e6
 
 
-def test_a_file_name_that_is_no_unicode(tmp_path: Path):
+def test_a_file_name_that_is_not_unicode(tmp_path: Path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
     save(tmp_path / "song.wav", noise(1000)).rename(path)
     assert gather(audio.open(path)).shape == (2, 1000)

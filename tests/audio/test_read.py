@@ -1,4 +1,4 @@
-"""Parts of files, found by seeking: what a decode from the beginning gives at that place."""
+"""Parts of files, found by seeking, compared with the same part of a decode from the start."""
 
 import subprocess
 import sys
@@ -18,11 +18,11 @@ from hdemucs.errors import AudioError
 from tests.audio.signals import encode_libav, gather, noise, snr, tones
 
 RATE = 44100
-SECONDS = 12  # several times what any codec is given as a run-up
+SECONDS = 12  # several times the pre-roll of any codec
 
 
 def song() -> Tensor:
-    """Tones with noise that grows, and a silence, over which Ogg's pages become long."""
+    """Tones with growing noise, and a silence, which makes long pages in Ogg."""
     samples = 0.4 * tones(RATE, SECONDS) + noise(SECONDS * RATE) * torch.linspace(0.1, 1, SECONDS * RATE)
     samples[:, 6 * RATE : 9 * RATE] = 0
     return samples
@@ -35,7 +35,7 @@ def without_xing(path: Path, magic: bytes) -> Path:
 
 
 def write(folder: Path, kind: str) -> tuple[Path, int]:
-    """A file of that kind, and the stream to read."""
+    """Write a file of some kind; returns it and the stream to read."""
     path = folder / kind
     container, _, codec = kind.partition(" ")
     if container == "mp3":
@@ -79,7 +79,7 @@ def write(folder: Path, kind: str) -> tuple[Path, int]:
         "asf wmav2",
     ],
 )
-def test_a_part_is_the_slice_of_the_whole(tmp_path: Path, kind: str):
+def test_a_part_equals_that_of_the_whole(tmp_path: Path, kind: str):
     path, stream = write(tmp_path, kind)
     source = audio.open(path, stream=stream)
     whole = gather(source)
@@ -102,7 +102,7 @@ def test_a_part_of_opus(tmp_path: Path):
 
 
 def test_a_part_of_a_long_vorbis(tmp_path: Path):
-    """Long enough to be sought in: only its last pages, up to 24 s of them, are always read in order."""
+    """Long enough for seeking: its last pages, up to 24 s of them, are always read in order."""
     path = tmp_path / "song.ogg"
     with soundfile.SoundFile(path, "w", RATE, 2) as file:
         for second in torch.cat([song(), song(), song()], -1).split(RATE, -1):
@@ -113,7 +113,7 @@ def test_a_part_of_a_long_vorbis(tmp_path: Path):
         assert torch.equal(source.read(start, 3000), whole[:, start : start + 3000]), start
 
 
-def test_the_noise_that_an_aac_decoder_draws_is_all_that_differs(tmp_path: Path):
+def test_parts_of_aac_differ_only_in_noise_from_the_decoder(tmp_path: Path):
     path = tmp_path / "song.m4a"
     samples = 0.4 * tones(RATE, SECONDS) + 0.02 * noise(SECONDS * RATE)
     encode_libav(path, [samples], RATE, "aac", "ipod", options={"aac_pns": "1"})
@@ -130,15 +130,15 @@ def test_a_part_of_samples_in_memory(length: int, start: int, count: int):
     assert torch.equal(from_samples(samples, RATE).read(start, count), samples[:, start : start + count])
 
 
-def test_a_part_before_the_beginning_is_refused():
+def test_negative_places_are_refused():
     source = from_samples(noise(10), RATE)
     for start, length in [(-1, 5), (5, -1)]:
-        with pytest.raises(ValueError, match=f"{length} samples from sample {start}"):
+        with pytest.raises(ValueError, match=f"must not be negative: {start}, {length}"):
             source.read(start, length)
 
 
 @pytest.mark.parametrize("name", ["song.flac", "song.mp3"])
-def test_damage_is_found_in_the_part_that_has_it(tmp_path: Path, name: str):
+def test_damage_is_reported_only_for_parts_that_have_it(tmp_path: Path, name: str):
     path = tmp_path / name
     soundfile.write(path, noise(SECONDS * RATE).T.numpy(), RATE)
     data = bytearray(path.read_bytes())
@@ -151,7 +151,7 @@ def test_damage_is_found_in_the_part_that_has_it(tmp_path: Path, name: str):
         source.read(5 * RATE, 2 * RATE)
 
 
-def test_ffmpeg_is_loaded_for_files_that_need_it_only(tmp_path: Path):
+def test_ffmpeg_is_loaded_only_for_files_that_need_it(tmp_path: Path):
     soundfile.write(tmp_path / "song.wav", noise(1000).T.numpy(), RATE)
     soundfile.write(tmp_path / "song.mp3", noise(9000).T.numpy(), RATE)
     program = f"""

@@ -1,4 +1,4 @@
-"""Blocks, and sources that are in memory."""
+"""Blocks, and sources in memory."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.audio.signals import gather, noise
 
 
 @given(cuts=st.lists(st.integers(0, 40), max_size=20), length=st.integers(1, 50))
-def test_regroup_keeps_every_frame_in_order(cuts: list[int], length: int):
+def test_regroup_keeps_every_sample_in_order(cuts: list[int], length: int):
     track = torch.arange(sum(cuts), dtype=torch.float32).repeat(2, 1)
     blocks = list(regroup(track.split(cuts, dim=-1), length))
     assert [block.shape[-1] for block in blocks] == [
@@ -94,5 +94,5 @@ def test_what_cannot_be_audio_is_refused(samples: np.ndarray, rate: int, message
     assert "\n" not in str(caught.value)
 
 
-def test_many_channels_are_fine_if_there_are_more_frames():
+def test_many_channels_are_accepted_if_there_are_more_samples():
     assert from_samples(np.zeros((64, BLOCK_LENGTH)), 44100).channels == 64

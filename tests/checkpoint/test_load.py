@@ -147,11 +147,11 @@ def test_bag_checks_the_checksum_in_a_file_name(tmp_path: Path) -> None:
     [
         ({}, "list `models`"),
         ({"models": "aaaa"}, "list `models`"),
-        ({"models": ["cccc"]}, "cccc is not beside it"),
-        ({"models": ["../aaaa"]}, "no signature"),
-        ({"models": ["aaaa"], "weights": [[1, 1]]}, "one number a source"),
-        ({"models": ["aaaa"], "weights": [["x", 1, 1, 1]]}, "one number a source"),
-        ({"models": ["aaaa"], "weights": [[1, 1, 1, 1], [1, 1, 1, 1]]}, "another number"),
+        ({"models": ["cccc"]}, "cccc is not in the same folder"),
+        ({"models": ["../aaaa"]}, "not a signature"),
+        ({"models": ["aaaa"], "weights": [[1, 1]]}, "one number per source"),
+        ({"models": ["aaaa"], "weights": [["x", 1, 1, 1]]}, "one number per source"),
+        ({"models": ["aaaa"], "weights": [[1, 1, 1, 1], [1, 1, 1, 1]]}, "one row for each of its 1 models"),
         ({"models": ["aaaa"], "weights": [[0, 1, 1, 1]]}, "each source needs a model"),
         ({"models": ["aaaa"], "segment": "long"}, "could not convert"),
     ],
@@ -234,7 +234,7 @@ def test_refusal_names_what_the_pickle_wants(tmp_path: Path) -> None:
     _, saved = package("HDemucs", {"channels": 4, "dconv_attn": 6})
     saved["training_args"] = Command(tmp_path / "ran")
     torch.save(saved, tmp_path / "model.th")
-    assert_refused(tmp_path / "model.th", r"wants to use (posix|nt)\.system")
+    assert_refused(tmp_path / "model.th", r"asks for (posix|nt)\.system")
 
 
 def test_unknown_class_of_the_same_package(tmp_path: Path) -> None:
@@ -258,18 +258,18 @@ def demucs_metadata(**changes: str) -> dict[str, str]:
         (demucs_metadata(kwargs="{"), "metadata cannot be understood"),
         (demucs_metadata(kwargs='{"sources": ["a"], "fancy": true}'), "setting fancy=True is not supported"),
         (demucs_metadata(kwargs='{"sources": ["a"], "growth": 3}'), "growth=3 is not supported, only 2"),
-        (demucs_metadata(kwargs='{"sources": ["a"], "channels": 1e30}'), "channels cannot be"),
-        (demucs_metadata(kwargs='{"sources": ["a"], "channels": 999999}'), "lacks|shape|make no network"),
-        (demucs_metadata(kwargs='{"sources": ["a"], "depth": 1000000}'), "depth cannot be"),
-        (demucs_metadata(kwargs='{"sources": ["a"], "depth": -1}'), "make no network"),
-        (demucs_metadata(kwargs='{"sources": "abcd"}'), "sources cannot be"),
+        (demucs_metadata(kwargs='{"sources": ["a"], "channels": 1e30}'), "channels must be a whole number"),
+        (demucs_metadata(kwargs='{"sources": ["a"], "channels": 999999}'), "channels must be from 1 to 4096"),
+        (demucs_metadata(kwargs='{"sources": ["a"], "depth": 1000000}'), "depth must be from 1 to 16"),
+        (demucs_metadata(kwargs='{"sources": ["a"], "depth": -1}'), "depth must be from 1 to 16"),
+        (demucs_metadata(kwargs='{"sources": "abcd"}'), "sources must be a list"),
         (demucs_metadata(kwargs='{"channels": 4}'), "which sources"),
         (
             demucs_metadata(
                 kwargs='{"sources": ["a"], "segment": {"_type": "fraction", "numerator": 1, '
                 '"denominator": 0}}'
             ),
-            "metadata cannot be understood",
+            "denominator 0",
         ),
         (demucs_metadata(structure="{}"), "DiffQ"),
         ({"hdemucs": '{"format": 2}'}, "needs a newer hdemucs"),
@@ -279,7 +279,7 @@ def demucs_metadata(**changes: str) -> dict[str, str]:
             "unknown settings new",
         ),
         ({"hdemucs": "[]"}, "metadata cannot be understood"),
-        ({}, "does not say of which network"),
+        ({}, "does not say which network"),
     ],
 )
 def test_metadata_that_asks_for_something_else(
@@ -305,13 +305,13 @@ def test_missing_surplus_misshapen_and_broken_weights(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     name = "freq_encoder.0.conv.weight"
     rewritten(path, lambda state: state.__delitem__(name))
-    assert_refused(path, f"lacks {name}")
+    assert_refused(path, f"lacks the weights {name}")
     rewritten(path, lambda state: state.update(extra=torch.zeros(1)))
-    assert_refused(path, "the network does not: extra")
+    assert_refused(path, "the network does not have: extra")
     rewritten(path, lambda state: state.update({name: torch.zeros(3, 4)}))
     assert_refused(path, rf"{name} has the shape \[3, 4\], expected \[4, 4, 8, 1\]")
     rewritten(path, lambda state: state.update({name: torch.full_like(state[name], torch.nan)}))
-    assert_refused(path, f"{name} holds NaN")
+    assert_refused(path, f"{name} contains NaN")
     rewritten(path, lambda state: state.update({name: state[name].int()}))
     assert_refused(path, "not a tensor of floating-point")
 
@@ -323,7 +323,7 @@ def test_damaged_files(suffix: str, tmp_path: Path) -> None:
     path.write_bytes(b"")
     assert_refused(path, "empty")
     path.write_bytes(b"\x80\x02not a model at all\x00\xff" * 100)
-    assert_refused(path, "damaged|no YAML|not loaded")
+    assert_refused(path, "damaged|not valid YAML|not loaded")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".th"])
@@ -350,8 +350,8 @@ def test_zip_bomb(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "no weights by name"),
-        ({}, "no weights by name"),
+        ([1, 2], "does not hold weights by name"),
+        ({}, "does not hold weights by name"),
         ({"a": 1}, "not a tensor"),
         ({1: torch.zeros(1)}, "not a tensor"),
         ({"klass": "HDemucs"}, "does not name the class"),

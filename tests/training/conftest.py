@@ -1,4 +1,4 @@
-"""Training's tests keep what a scan of songs finds to themselves, and run on one thread."""
+"""Training tests have a cache of their own for scans of songs, and run on one thread."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_scans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache folder of this session's, also for processes that tests start."""
+    """Cache folder for this session, which processes started by tests use as well."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -16,7 +16,7 @@ def cache_of_scans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
-    """Sums come out the same only on as many threads; and networks this small are faster on one."""
+    """Sums depend on the number of threads, and networks this small are faster on one."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,13 +1,12 @@
-"""Made-up songs whose stems a tiny network can tell apart within seconds."""
+"""Small songs whose stems a tiny network learns to separate within seconds."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from hdemucs.datasets.songs import STEM_STREAMS
+from hdemucs.datasets import STEM_STREAMS
 from hdemucs.synthesis.dataset import Task
 
 RATE = 8000
@@ -17,7 +16,7 @@ SOURCES = ("drums", "bass")
 def write_song(
     folder: Path, seed: int, seconds: float = 4.0, sources: tuple[str, ...] = SOURCES, rate: int = RATE
 ) -> None:
-    """A folder of stems: noise in beats, and tones below it."""
+    """Write a folder of stems: bursts of noise on the beats, and tones."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
@@ -32,7 +31,7 @@ def write_song(
 
 
 def write_songs(folder: Path, count: int = 4, seconds: float = 4.0) -> Path:
-    """`train/` and `valid/` with songs of two stems."""
+    """Write songs of two stems to `train/` and `valid/`; returns `folder`."""
     for index in range(count):
         write_song(folder / "train" / f"song {index}", index, seconds)
     write_song(folder / "valid" / "held out", 100, seconds)
@@ -64,11 +63,11 @@ SMALL = (
     "averages.per_batch=[0.9]",
     "averages.per_epoch=[0.5]",
 )
-"""Overrides that make a configuration train in a second."""
+"""Settings that make a configuration train in a second."""
 
 
-def make_made_song(task: Task) -> None:
-    """In place of `hdemucs.synthesis.dataset.make`, which needs sounds that not every machine has."""
+def make_tones(task: Task) -> None:
+    """Stand in for `hdemucs.synthesis.dataset.make`, which needs sounds that not every machine has."""
     assert task.seconds is not None
     task.folder.mkdir(parents=True)
     time = np.arange(round(task.seconds * 44100)) / 44100
@@ -83,8 +82,3 @@ def lack_a_package(task: Task) -> None:
 
 def be_killed(task: Task) -> None:
     os._exit(9)
-
-
-def take_long(task: Task) -> None:
-    time.sleep(2)
-    make_made_song(task)

@@ -1,14 +1,13 @@
-"""The command `hdemucs train`: whole runs, gone on with after any end, and what stops one."""
+"""The command `hdemucs train`: whole runs, resumed after any kind of end, and errors."""
 
 import json
+import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
@@ -20,9 +19,12 @@ from hdemucs.checkpoint import load
 from hdemucs.cli import main
 from hdemucs.separator import Separator
 from hdemucs.training.run import Run
+from hdemucs.training.trainer import Trainer
+from tests.training import processes
 from tests.training.songs import RATE, SMALL, SOURCES, write_song, write_songs
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,14 @@ def finished(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def first_epoch(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of one epoch."""
+    run = Run(tmp_path_factory.mktemp("runs") / "first epoch")
+    assert train(songs, run.folder, "epochs=1") == 0
+    return run
+
+
 def arguments(songs: Path, out: Path, *more: str) -> list[str]:
     return ["train", "--config", "debug", f"data={songs}", "-o", str(out), *SMALL, *more]
 
@@ -46,16 +56,25 @@ def train(songs: Path, out: Path, *more: str) -> int:
     return main(arguments(songs, out, *more))
 
 
-def python(code: str, *argv: str, **options: Any) -> "subprocess.Popen[bytes]":
-    """A process of Python with the tests' environment, one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *argv],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
-    )
+def resume(run: Run) -> int:
+    return main(["train", "--resume", str(run.folder)])
+
+
+def copied(run: Run, folder: Path, **changes: object) -> Run:
+    """Copy of a run that can be resumed, with some top-level settings changed."""
+    copy = Run(folder)
+    for name in ("initial", "checkpoint", "metrics"):
+        getattr(copy, name).write_bytes(getattr(run, name).read_bytes())
+    settings = yaml.safe_load(run.config.read_text())
+    copy.config.write_text(yaml.safe_dump({**settings, **changes}))
+    return copy
+
+
+def run_python(*argv: str) -> None:
+    """Run a module of the tests in a process of its own, with one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-m", *argv], env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def losses(run: Run) -> list[tuple[int, float]]:
@@ -63,7 +82,7 @@ def losses(run: Run) -> list[tuple[int, float]]:
 
 
 def same_run(run: Run, other: Run) -> bool:
-    """Whether two runs saw the same losses and scores, and ended with the same model."""
+    """Whether two runs have the same losses and scores, and ended with the same model."""
     first, second = load_file(run.best), load_file(other.best)
     return (
         losses(run) == losses(other)
@@ -100,7 +119,7 @@ def test_a_run_learns_and_ends_with_a_model_that_separates(
 
 
 def test_the_best_model_scores_what_the_metrics_say(finished: Run, songs: Path) -> None:
-    """The file holds the candidate that was chosen, and scores as a user would score it."""
+    """The model file holds the selected weights, scored as a user would score them."""
     stems = [
         torch.from_numpy(soundfile.read(songs / "valid" / "held out" / f"{source}.wav", dtype="float32")[0].T)
         for source in SOURCES
@@ -124,165 +143,113 @@ def test_each_published_config_loads_through_the_command(
     assert f"- {songs}" in said.out
 
 
-def test_every_process_killed_at_any_time_repeats_the_uninterrupted_run(
+@pytest.mark.slow
+def test_a_run_killed_at_any_time_repeats_the_uninterrupted_one(
     finished: Run, songs: Path, tmp_path: Path
 ) -> None:
-    """Killed during a step, during validation, and twice in the middle of writing a checkpoint."""
+    """Killed during a step, during validation, and twice while writing a checkpoint."""
     run = Run(tmp_path / "killed")
-    kill = """
-        import os, signal, sys, torch
-        from hdemucs.cli import main
-        from hdemucs.training import selection, trainer
-
-        place, count = sys.argv[1], int(sys.argv[2])
-        def dying(function):
-            def call(*args, **kwargs):
-                global count
-                count -= 1
-                if count < 0:
-                    if place == "checkpoint":
-                        args[1].write(b"half of a checkpoint")
-                        args[1].flush()
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*args, **kwargs)
-            return call
-        if place == "checkpoint":
-            torch.save = dying(torch.save)
-        elif place == "step":
-            trainer.reconstruction = dying(trainer.reconstruction)
-        else:
-            selection.score_song = dying(selection.score_song)
-        main(sys.argv[3:])
-    """
-    first = arguments(songs, run.folder, "checkpoint_minutes=0.0001")
-    again = ["train", "--resume", str(run.folder)]
-    for place, count, argv in [
-        ("step", 6, first),
-        ("checkpoint", 1, again),
-        ("validation", 1, again),
-        ("checkpoint", 0, again),
-    ]:
-        process = python(kill, place, str(count), *argv)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, place
-    assert main(again) == 0
+    run_python("tests.training.processes", *arguments(songs, run.folder, "checkpoint_minutes=0.0001"))
+    assert resume(run) == 0
     assert same_run(run, finished)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_interrupt_finishes_the_step_saves_and_can_be_gone_on_from(
-    finished: Run, songs: Path, tmp_path: Path, workers: int
+def test_an_interrupt_finishes_the_step_and_the_run_can_be_resumed(
+    first_epoch: Run,
+    songs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
 ) -> None:
-    """Ctrl-C in a terminal reaches the processes that read as well."""
+    """Ctrl-C in a terminal reaches the processes that read, too."""
     run = Run(tmp_path / "interrupted")
-    process = python(
-        "import sys; from hdemucs.cli import main; sys.exit(main())",
-        *arguments(songs, run.folder, f"excerpts.workers={workers}"),
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while len(run.history("step")) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 130, said
-    assert b"Traceback" not in said
-    assert b"--resume" in said
-    assert main(["train", "--resume", str(run.folder)]) == 0
-    assert same_run(run, finished)
+    train_step = Trainer.train_step
+
+    def interrupted(self: Trainer, stems: torch.Tensor, known: torch.Tensor) -> dict[str, float]:
+        if self.total_steps == 2:
+            for worker in multiprocessing.active_children():
+                assert worker.pid is not None
+                os.kill(worker.pid, signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return train_step(self, stems, known)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", interrupted)
+        assert train(songs, run.folder, "epochs=1", f"excerpts.workers={workers}") == 130
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "resume" in said
+    assert len(losses(run)) == 3
+    assert resume(run) == 0
+    assert same_run(run, first_epoch)
 
 
-def test_half_a_line_of_metrics_is_no_line(finished: Run, tmp_path: Path) -> None:
+def test_a_partial_line_of_metrics_is_skipped(finished: Run, tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.metrics.write_bytes(finished.metrics.read_bytes() + b'{"kind": "step", "total_st')
     assert losses(run) == losses(finished)
 
 
-def test_workers_change_nothing(finished: Run, songs: Path, tmp_path: Path) -> None:
+def test_workers_change_nothing(first_epoch: Run, songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "workers")
-    assert train(songs, run.folder, "excerpts.workers=2") == 0
-    assert same_run(run, finished)
+    assert train(songs, run.folder, "excerpts.workers=2", "epochs=1") == 0
+    assert same_run(run, first_epoch)
 
 
-def test_accumulated_parts_train_as_the_whole_batch(finished: Run, songs: Path, tmp_path: Path) -> None:
+def test_accumulated_parts_train_like_the_whole_batch(first_epoch: Run, songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "parts")
     assert train(songs, run.folder, "accumulate=2", "epochs=1") == 0
-    whole = losses(finished)[: len(losses(run))]
-    assert [loss for _, loss in losses(run)] == pytest.approx([loss for _, loss in whole], rel=1e-4)
+    expected = [loss for _, loss in losses(first_epoch)]
+    assert [loss for _, loss in losses(run)] == pytest.approx(expected, rel=1e-4)
 
 
 def test_half_precision_trains(songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "bf16")
-    assert train(songs, run.folder, "precision=bf16", "epochs=1") == 0
+    assert train(songs, run.folder, "precision=bf16", "epochs=1", "steps_per_epoch=2") == 0
     assert all(parameter.dtype == torch.float32 for parameter in load(run.best).parameters())
 
 
-def test_two_processes_have_the_gradients_of_one(songs: Path, tmp_path: Path) -> None:
-    """Each takes half of the batch, and both get the gradient of the whole."""
-    code = tmp_path / "gradients.py"
-    code.write_text(
-        textwrap.dedent(
-            """
-            import sys
-            from pathlib import Path
-
-            import torch
-            from hdemucs.training.run import Run
-            from hdemucs.training.start import check
-            from hdemucs.training.trainer import Trainer
-
-            out, settings = Path(sys.argv[1]), sys.argv[2:]
-            config, model, songs = check("debug", settings)
-            trainer = Trainer(config, model, songs, Run(out))
-            keys = next(iter(trainer.order.batches(0)))
-            examples = [trainer.excerpts(0)[key] for key in keys]
-            stems = torch.stack([example[0] for example in examples])
-            known = torch.stack([example[1] for example in examples])
-            values = trainer.backward(stems, known)
-            gradients = {name: value.grad for name, value in model.named_parameters()}
-            rank = trainer.accelerator.process_index
-            out.mkdir(exist_ok=True)
-            torch.save((len(keys), values["loss"], gradients), out / f"{rank}.pt")
-            """
-        )
-    )
-    settings = [f"data={songs}", *SMALL]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    one = [sys.executable, str(code), str(tmp_path / "one"), *settings]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    two = [sys.executable, *launcher, str(code), str(tmp_path / "two"), *settings]
-    for command in (one, two):
-        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
-    length, loss, gradients = torch.load(tmp_path / "one" / "0.pt")
+@pytest.mark.slow
+def test_two_processes_train_like_one(songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes half of every batch, both get the gradients of the whole, and they write one run."""
+    # Without augmentation, whose random numbers depend on the process.
+    plain = [
+        "excerpts.shift=0",
+        "augment.flip_channels=false",
+        "augment.flip_sign=false",
+        "augment.gain=[1,1]",
+        "augment.remix_group=0",
+        "epochs=1",
+    ]
+    one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "backward", processes.saving_gradients)
+        assert train(songs, one.folder, *plain) == 0
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run_python(*launcher, "-m", "tests.training.processes", *arguments(songs, two.folder, *plain))
+    examples, loss, gradients = torch.load(one.folder / "gradients_0.pt")
     for rank in (0, 1):
-        share, same_loss, same = torch.load(tmp_path / "two" / f"{rank}.pt")
-        assert share == length // 2
+        share, same_loss, same = torch.load(two.folder / f"gradients_{rank}.pt")
+        assert share == examples // 2
         assert same_loss == pytest.approx(loss, rel=1e-5)
         for name, gradient in gradients.items():
             torch.testing.assert_close(same[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
-
-
-def test_two_processes_train_one_run(songs: Path, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, "-m", "hdemucs", *arguments(songs, run.folder, "epochs=1")]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
-    assert len(losses(run)) == 8
-    assert run.history("epoch")[0]["valid"]["mean_sdr"] is not None
-    assert load(run.best).sources == list(SOURCES)
+    assert len(losses(two)) == 8
+    assert two.history("epoch")[0]["valid"]["mean_sdr"] is not None
+    assert load(two.best).sources == list(SOURCES)
 
 
 def test_fine_tuning_for_other_sources(finished: Run, tmp_path: Path) -> None:
-    """What both know keeps its output, and the new source is learnt."""
+    """A source that both have keeps its output layer, and a new one is learnt."""
     for index in range(3):
         write_song(tmp_path / "songs" / str(index), index, sources=("piano", "bass"))
     run = Run(tmp_path / "run")
     settings = [setting for setting in SMALL if not setting.startswith(("model.", "excerpts.sample_rate"))]
+    settings += ["sources=[piano,bass]", "freeze=['*encoder*']", "epochs=1"]
     argv = ["train", "--config", "finetune", f"data={tmp_path / 'songs'}", f"init={finished.best}"]
-    assert (
-        main([*argv, "-o", str(run.folder), "sources=[piano,bass]", "freeze=['*encoder*']", *settings]) == 0
-    )
+    assert main([*argv, "-o", str(run.folder), *settings]) == 0
     model, origin = load(run.best), load(finished.best)
     assert model.sources == ["piano", "bass"]
     assert model.sample_rate == RATE
@@ -305,80 +272,70 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(
     assert batch["stems"].isfinite().all()
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(songs: Path, tmp_path: Path, finished: Run) -> None:
-    run = Run(tmp_path / "run")
-    assert train(songs, run.folder, "epochs=1") == 0
-    whole = run.checkpoint.read_bytes()
-    text = run.config.read_text()
-    run.config.write_text(text.replace("epochs: 1", "epochs: 3"))
-    limited = """
-        import resource, sys
-        from hdemucs.cli import main
-        limit = int(sys.argv[1])
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        sys.exit(main(sys.argv[2:]))
-    """
-    process = python(limited, str(len(whole) // 2), "train", "--resume", str(run.folder))
-    _, said = process.communicate()
-    assert process.returncode == 1
-    assert b"cannot be written" in said
-    assert b"Traceback" not in said
-    assert run.checkpoint.read_bytes() == whole
+def test_a_full_disk_keeps_the_last_checkpoint(
+    finished: Run, first_epoch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit on the size of files stands for the full disk."""
+    run = copied(first_epoch, tmp_path, epochs=2)
+    checkpoint = run.checkpoint.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(checkpoint) // 2, before[1]))
+    try:
+        assert resume(run) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr().err
+    assert "checkpoint.pt: cannot be written" in said
+    assert "Traceback" not in said
+    assert run.checkpoint.read_bytes() == checkpoint
     assert not list(run.folder.glob(".*"))
-    assert main(["train", "--resume", str(run.folder)]) == 0
-    assert losses(run) == losses(finished)
+    assert resume(run) == 0
+    assert losses(run) == losses(finished)[:16]
 
 
 def test_a_run_is_not_overwritten(finished: Run, songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = finished.best.read_bytes()
     assert train(songs, finished.folder) == 1
-    assert "--resume" in capsys.readouterr().err
+    assert "already holds a training run; resume it" in capsys.readouterr().err
     assert finished.best.read_bytes() == before
 
 
-def test_settings_changed_between_stop_and_resume_hold(songs: Path, tmp_path: Path) -> None:
-    """With a rate of next to nothing the weights stay as they are."""
-    run = Run(tmp_path / "changed")
-    assert train(songs, run.folder, "epochs=1", "optimizer.lr=0.02") == 0
+def test_settings_changed_before_resuming_take_effect(first_epoch: Run, tmp_path: Path) -> None:
+    """With a learning rate of next to nothing, the weights stay as they are."""
+    settings = yaml.safe_load(first_epoch.config.read_text())["optimizer"]
+    run = copied(first_epoch, tmp_path, epochs=2, optimizer={**settings, "lr": 1e-12, "betas": [0.5, 0.6]})
     before = torch.load(run.checkpoint, weights_only=True)["model"]
-    settings = yaml.safe_load(run.config.read_text())
-    settings["epochs"], settings["optimizer"]["lr"] = 2, 1e-12
-    run.config.write_text(yaml.safe_dump(settings))
-    assert main(["train", "--resume", str(run.folder)]) == 0
+    assert resume(run) == 0
     after = torch.load(run.checkpoint, weights_only=True)
     assert after["epoch"] == 2
+    assert after["optimizer"]["param_groups"][0]["betas"] == (0.5, 0.6)
     for name, weight in after["model"].items():
         torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-9)
 
 
-def test_the_rate_falls_to_zero_in_the_last_part(songs: Path, tmp_path: Path) -> None:
-    long, short = Run(tmp_path / "long"), Run(tmp_path / "short")
-    settings = ("optimizer.lr=0.02", "optimizer.decay=0.5", "epochs=2", "steps_per_epoch=4")
-    assert train(songs, long.folder, *settings) == 0
-    rates = [line["lr"] for line in long.history("step")]
-    assert rates == pytest.approx([0.02, 0.02, 0.02, 0.02, 0.02, 0.015, 0.01, 0.005])
-    assert train(songs, short.folder, *settings, "epochs=1") == 0
-    assert [line["lr"] for line in short.history("step")] == pytest.approx([0.02, 0.02, 0.02, 0.01])
+def test_the_learning_rate_decays_over_the_whole_run(songs: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    settings = ("optimizer.lr=0.02", "optimizer.decay=0.5", "epochs=2", "steps_per_epoch=2")
+    assert train(songs, run.folder, *settings) == 0
+    assert [line["lr"] for line in run.history("step")] == pytest.approx([0.02, 0.02, 0.02, 0.01])
 
 
-def test_gone_on_with_after_the_end_nothing_changes(finished: Run) -> None:
+def test_resuming_a_finished_run_changes_nothing(finished: Run) -> None:
     before = losses(finished)
-    assert main(["train", "--resume", str(finished.folder)]) == 0
+    assert resume(finished) == 0
     assert losses(finished) == before
 
 
-def test_a_damaged_checkpoint_is_said_to_be_so(
+def test_a_damaged_checkpoint_is_reported(
     finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = Run(tmp_path)
-    run.config.write_bytes(finished.config.read_bytes())
-    run.initial.write_bytes(finished.initial.read_bytes())
-    run.checkpoint.write_bytes(finished.checkpoint.read_bytes()[:1000])
-    assert main(["train", "--resume", str(tmp_path)]) == 1
+    run = copied(finished, tmp_path)
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:1000])
+    assert resume(run) == 1
     assert "is damaged" in capsys.readouterr().err
 
 
-def test_wrong_uses_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_misuse_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for argv in (
         ["train"],
         ["train", "--config", "debug", "--resume", "runs/x"],
@@ -400,6 +357,26 @@ def test_keys_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "optimizer.lr" in said
 
 
-def test_metrics_are_json_lines(finished: Run) -> None:
+def test_files_of_a_run_keep_their_format(finished: Run) -> None:
+    """Runs of earlier versions can be resumed, and their metrics be read."""
     lines = [json.loads(line) for line in finished.metrics.read_text().splitlines()]
     assert {line["kind"] for line in lines} == {"step", "epoch"}
+    place = {"kind", "epoch", "total_steps"}
+    by_source = {"loss/drums", "loss/bass"}
+    assert lines[0].keys() == place | {"step", "loss", "penalty", "gradient", "lr"} | by_source
+    assert lines[-1].keys() == place | {"train", "valid"}
+    assert lines[-1]["valid"].keys() == {
+        "chosen",
+        "best",
+        "loss",
+        "mean_sdr",
+        "sdr",
+        "penalty",
+        "candidates",
+    }
+    state = torch.load(finished.checkpoint, weights_only=True)
+    assert state.keys() == {"model", "optimizer", "candidates", "scaler", "epoch", "step", "total_loss"}
+    assert state["candidates"].keys() == {"averages", "best"}
+    average = state["candidates"]["averages"]["step average 0.9"]
+    assert average.keys() == {"count", "state"}
+    assert average["state"].keys() == state["model"].keys()

@@ -1,4 +1,4 @@
-"""Files that FFmpeg's libraries read: MP3, m4a, mp4, webm, `.stem.mp4` and all the others."""
+"""FFmpeg's libraries, through PyAV: read MP3, m4a, mp4, webm, `.stem.mp4` and everything else."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -14,12 +14,13 @@ from av.error import FFmpegError
 from torch import Tensor
 
 from hdemucs.audio.blocks import drop
-from hdemucs.audio.faults import WHOLE_COPY, damaged, no_stream
+from hdemucs.audio.codecs.base import WHOLE_COPY, check_stream, damaged
 from hdemucs.audio.source import AudioSource, known_tags, to_float
 from hdemucs.errors import AudioError, one_line
 
-# Frames to decode ahead of the wanted ones. AAC and MP3 frames overlap with the one before; those of MP3 also
-# borrow up to 511 bytes from those before (255 below 32 kHz), which is 85 frames of 576 at 8 kbit/s.
+# Samples to decode ahead of the wanted ones. Codec frames of AAC and MP3 overlap with the one before; those
+# of MP3 also borrow up to 511 bytes from those before (255 below 32 kHz), which is 85 frames of 576 samples
+# at 8 kbit/s.
 _PREROLL = 65536
 # Codecs that decode to the same samples after such a pre-roll. Not Opus, whose state fades out slowly.
 _EXACT_CODECS = ("alac", "flac", "mp3", "pcm_")
@@ -27,13 +28,13 @@ _EXACT_CODECS = ("alac", "flac", "mp3", "pcm_")
 
 @dataclass(frozen=True)
 class _Clock:
-    """Timestamps that count frames: of the first frame, how many ticks a frame has, and how to get near one.
+    """Timestamps that count samples.
 
     Attributes:
-        origin: timestamp of frame 0.
-        ticks: of the stream's time base in a frame.
-        seeks: the container knows where each packet is. Where it does not, going over the packets without
-            decoding them takes a seventh of the time of decoding them.
+        origin: Timestamp of sample 0.
+        ticks: Ticks of the stream's time base per sample.
+        seeks: Whether the container knows where each packet is. Where it does not, going over the packets
+            without decoding them takes a seventh of the time of decoding them.
     """
 
     origin: int
@@ -45,7 +46,7 @@ class _Clock:
 class _LibavSource(AudioSource):
     path: Path
     stream: int
-    clock: _Clock | None  # None: places in the stream can be told only by decoding it from the start
+    clock: _Clock | None  # None: only decoding from the start tells which sample is which
 
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
         place = start - _PREROLL
@@ -67,37 +68,37 @@ class _LibavSource(AudioSource):
         yield from drop(self._converted(_chain(first, frames), place), start - place)
 
     def _converted(self, frames: Iterator[AudioFrame], place: int) -> Iterator[Tensor]:
-        """Samples of frames that begin at frame `place`, after a look at their form."""
+        """Samples of decoded frames that start at sample `place`; rate and channels may not change."""
         for frame in frames:
             samples = _planar(frame)
             if (frame.sample_rate, samples.shape[0]) != (self.sample_rate, self.channels):
                 raise AudioError(
                     f"{self.name} changes at {place / self.sample_rate:.1f} s from {self.channels} channels "
                     f"at {self.sample_rate} Hz to {samples.shape[0]} at {frame.sample_rate} Hz; "
-                    "split it there, or save it anew from an audio editor"
+                    "split it there, or export it again from an audio editor"
                 )
             place += samples.shape[1]
             yield to_float(samples)
 
 
 def open_file(path: Path, stream: int) -> AudioSource:
-    """A source of one of the file's audio streams; AudioError if there is none, or no frame in it."""
+    """See `hdemucs.audio.codecs.Codec.open_file`; always a source or an error, never None."""
     with _opened(path, str(path)) as container:
         streams = container.streams.audio
         if not streams:
-            raise AudioError(f"{path} has no audio, only pictures, text or the like; name another file")
-        if not 0 <= stream < len(streams):
-            raise no_stream(path, stream, len(streams))
+            raise AudioError(f"{path} has no audio, only pictures, text or the like; choose another file")
+        check_stream(path, stream, len(streams))
         audio = streams[stream]
         if audio.codec_context is None:
-            raise AudioError(f"{path} has a codec that FFmpeg does not know; convert it to WAV or FLAC")
+            raise AudioError(f"{path} has a codec that FFmpeg cannot decode; convert it to WAV or FLAC")
         seconds = _seconds(container, audio)
         tags = known_tags({**container.metadata, **audio.metadata})
         count = len(streams)
-        # Headers are not always right (AAC with spectral band replication says half of the rate); frames are.
+        # Headers are not always right (AAC with spectral band replication states half of the rate); decoded
+        # frames are.
         first = next(_decoded(container, str(path), stream), None)
         if first is None:
-            raise AudioError(f"{path} has no audio: not one frame of it can be decoded; {WHOLE_COPY}")
+            raise AudioError(f"{path} has no audio that can be decoded; {WHOLE_COPY}")
         return _LibavSource(
             name=str(path),
             sample_rate=first.sample_rate,
@@ -112,12 +113,12 @@ def open_file(path: Path, stream: int) -> AudioSource:
 
 
 def _clock(container: InputContainer, audio: AudioStream, first: AudioFrame) -> _Clock | None:
-    """The clock of a stream that can be entered in the middle, None for others."""
+    """Clock of a stream that can be entered in the middle, None for others."""
     codec = audio.codec_context
     seeks = "mp4" in container.format.name.split(",")
     if first.pts is None or audio.time_base is None or not (seeks or container.format.name == "mp3"):
         return None
-    # Spectral band replication carries a state of its own along.
+    # Spectral band replication carries state of its own from frame to frame.
     if not (codec.name.startswith(_EXACT_CODECS) or (codec.name == "aac" and codec.profile == "LC")):
         return None
     ticks = 1 / (audio.time_base * first.sample_rate)
@@ -131,7 +132,7 @@ def _clock(container: InputContainer, audio: AudioStream, first: AudioFrame) -> 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[InputContainer]:
     try:
-        # An open file and no protocols: a playlist in disguise must not make FFmpeg fetch other things.
+        # An open file and no protocols: a playlist in disguise must not make FFmpeg fetch anything else.
         options = {"protocol_whitelist": "none"}
         with path.open("rb") as file, av.open(file, options=options, metadata_errors="replace") as container:
             yield container
@@ -141,7 +142,7 @@ def _opened(path: Path, name: str) -> Iterator[InputContainer]:
 
 
 def _seconds(container: InputContainer, audio: AudioStream) -> float:
-    """How long the file claims to be, 0 if it does not say."""
+    """Duration according to the header, 0 if it does not say."""
     if audio.duration is not None and audio.time_base is not None:
         return float(audio.duration * audio.time_base)
     return (container.duration or 0) / av.time_base
@@ -150,7 +151,7 @@ def _seconds(container: InputContainer, audio: AudioStream) -> float:
 def _frames(
     path: Path, name: str, stream: int, earliest: int | None = None, seek: bool = False
 ) -> Iterator[AudioFrame]:
-    """The decoded frames of a file, all, or those of packets of which the timestamp is `earliest` or more."""
+    """Decoded frames of a file: all, or those of packets with a timestamp of `earliest` or later."""
     with _opened(path, name) as container:
         if earliest is not None and seek:
             container.seek(earliest, stream=container.streams.audio[stream])
@@ -160,9 +161,9 @@ def _frames(
 def _decoded(
     container: InputContainer, name: str, stream: int, earliest: int | None = None
 ) -> Iterator[AudioFrame]:
-    """The frames with samples in them, from where the container stands.
+    """Decoded frames with samples in them, from the container's position on.
 
-    A packet that cannot be decoded is forgiven before the first good one and after the last (a file cut
+    A packet that cannot be decoded is skipped before the first good one and after the last (a file cut
     anywhere starts or ends with half a packet). In between, time would be lost: that is an AudioError.
     """
     good = False

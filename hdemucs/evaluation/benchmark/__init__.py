@@ -1,1 +1,1 @@
-"""Benchmarks: methods scored on the songs of a test set, reports and plots."""
+"""Benchmark: methods scored on the songs of a test set, with reports, comparisons and plots."""

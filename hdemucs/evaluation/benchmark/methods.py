@@ -1,4 +1,4 @@
-"""What can be scored: models, estimates made elsewhere, and bounds that no model passes.
+"""Methods that can be scored: models, estimates made elsewhere, and reference points for both.
 
 Letters in shapes: S sources, C channels, L samples.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hdemucs import audio
-from hdemucs.datasets.songs import Song, together
+from hdemucs.datasets import Song, align_lengths
 from hdemucs.errors import AudioError, OptionError
 from hdemucs.separator import Separator
 from hdemucs.tracks import SUFFIXES
@@ -21,22 +21,22 @@ class Method(Protocol):
     """Something that estimates the sources of a song.
 
     Attributes:
-        name: in tables.
-        settings: what its scores depend on, for JSON.
+        name: Name shown in tables.
+        settings: Everything that its scores depend on, as JSON values.
     """
 
     name: str
     settings: dict[str, Any]
 
     def sources(self, song: Song) -> list[str]:
-        """Names of the sources that it estimates."""
+        """Names of the sources that it estimates for a song."""
 
     def separate(self, song: Song) -> tuple[Tensor, int]:
         """Estimates `[S, C, L]` of these sources, and their sample rate in Hz."""
 
 
 class ModelMethod:
-    """A model, applied as `hdemucs separate` does."""
+    """A model, applied as `hdemucs separate` applies it."""
 
     def __init__(self, separator: Separator) -> None:
         self.separator = separator
@@ -54,7 +54,7 @@ class ModelMethod:
 
 
 class MixtureMethod:
-    """The mixture as estimate of each source: what doing nothing scores."""
+    """The mixture as the estimate of every source: the score of doing nothing."""
 
     name = "mixture"
 
@@ -70,10 +70,10 @@ class MixtureMethod:
 
 
 class RatioMaskMethod:
-    """Ideal ratio mask: the mixture's spectrogram, shared out by the true sources' power.
+    """Ideal ratio mask: the mixture's spectrogram, divided in proportion to the power of the true sources.
 
-    No mask of real numbers on this spectrogram does much better (Liutkus and Badeau, 2015, with the power
-    as exponent 2); models that estimate phase or waveforms may.
+    No real-valued mask on this spectrogram scores much higher (Liutkus and Badeau, 2015, with an exponent of
+    2 for power). Models that estimate phase or waveforms may.
     """
 
     name = "oracle:irm"
@@ -103,11 +103,21 @@ class RatioMaskMethod:
 
 
 class FolderMethod:
-    """Estimates made elsewhere: FOLDER/SONG/SOURCE.wav, of any audio format, or below FOLDER/test."""
+    """Estimates made elsewhere.
+
+    Args:
+        folder: Folder of SONG/SOURCE.wav files, or of files in any other audio format; it may hold them in a
+            subfolder `test`.
+
+    Raises:
+        OptionError: The folder does not exist.
+    """
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise OptionError(f"{folder} is no folder of estimates; it needs SONG/SOURCE.wav files")
+            raise OptionError(
+                f"{folder} is not a folder; estimates must be a folder of SONG/SOURCE.wav files"
+            )
         self.folder = folder / "test" if (folder / "test").is_dir() else folder
         self.name = folder.name
         self.settings: dict[str, Any] = {"estimates": str(folder.resolve())}
@@ -121,7 +131,7 @@ class FolderMethod:
             raise AudioError(f"{self.folder / song.name} has no estimates of {', '.join(song.sources)}")
         rate = song.sample_rate
         signals = [torch.cat(list(audio.convert(audio.open(file), rate, 2)), -1) for file in files]
-        return together(f"{self.folder / song.name}", signals, rate), rate
+        return align_lengths(f"{self.folder / song.name}", signals, rate), rate
 
     def _file(self, song: Song, source: str) -> Path | None:
         folder = self.folder / song.name
@@ -129,23 +139,25 @@ class FolderMethod:
         return next((file for file in files if file.is_file()), None)
 
 
-BOUNDS: Sequence[type[MixtureMethod] | type[RatioMaskMethod]] = (MixtureMethod, RatioMaskMethod)
+REFERENCE_POINTS: Sequence[type[MixtureMethod] | type[RatioMaskMethod]] = (MixtureMethod, RatioMaskMethod)
+"""Methods that need no model: what any model should beat, and what few can."""
 
 
 def find_method(model: str, **options: Any) -> Method:
-    """Method for `--model`: a bound by name (`mixture`, `oracle:irm`), or any model.
+    """Find a method by name.
 
     Args:
-        model: a bound, or what `Separator` takes.
-        options: of `Separator`, for a model.
+        model: Name of a reference point (`mixture`, `oracle:irm`), or any model that `Separator` takes.
+        options: Options of `Separator`, used for models only.
 
     Raises:
-        OptionError: an oracle that there is none of.
-        HDemucsError: the model cannot be had.
+        OptionError: There is no such oracle.
+        HDemucsError: The model cannot be loaded.
     """
-    for bound in BOUNDS:
-        if model == bound.name:
-            return bound()
+    for method in REFERENCE_POINTS:
+        if model == method.name:
+            return method()
     if model.startswith("oracle:"):
-        raise OptionError(f"no {model}; the bounds are {', '.join(bound.name for bound in BOUNDS)}")
+        known = ", ".join(method.name for method in REFERENCE_POINTS)
+        raise OptionError(f"there is no method {model!r}; besides models there are {known}")
     return ModelMethod(Separator(model, **options))

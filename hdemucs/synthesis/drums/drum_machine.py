@@ -1,4 +1,4 @@
-"""Synthesised drums: a new electronic kit for each song."""
+"""Synthesised drums: a new drum machine for each song."""
 
 import numpy as np
 from scipy.signal import butter, sosfilt
@@ -8,7 +8,7 @@ from hdemucs.synthesis.score.notes import RATE
 
 
 def synthesise_kit(rng: np.random.Generator) -> Kit:
-    """A drum machine's kit with drawn tunings, decays and tones; every drum mono in both channels."""
+    """Synthesise a kit with random tuning, decay and tone; every drum is dual mono."""
     metal = rng.uniform(0.0, 0.7)
     tuning = rng.uniform(0.8, 1.3)
     hat_decay = rng.uniform(0.02, 0.06)
@@ -39,27 +39,30 @@ def synthesise_kit(rng: np.random.Generator) -> Kit:
         decay = rng.uniform(0.12, 0.3) if "tom" in drum else rng.uniform(0.06, 0.12)
         strokes[drum] = (
             _sweep(pitch * tuning, 1.6, 0.04, decay)
-            + 0.1 * _noise(0.8, 0.02, (500, 8000), rng)[: _frames(0.8)]
+            + 0.1 * _noise(0.8, 0.02, (500, 8000), rng)[: _length(0.8)]
         )
     return {drum: [_stereo(stroke)] for drum, stroke in strokes.items()}
 
 
-def _frames(seconds: float) -> int:
+def _length(seconds: float) -> int:
+    """Convert a duration to samples."""
     return round(seconds * RATE)
 
 
 def _time(seconds: float) -> np.ndarray:
-    return np.arange(_frames(seconds)) / RATE
+    """Time of every sample in seconds."""
+    return np.arange(_length(seconds)) / RATE
 
 
 def _stereo(stroke: np.ndarray) -> np.ndarray:
+    """Normalise and fade out a mono stroke; dual mono, float32 `[2, length]`."""
     stroke = stroke / np.abs(stroke).max()
-    stroke[-_frames(0.01) :] *= np.linspace(1, 0, _frames(0.01))
+    stroke[-_length(0.01) :] *= np.linspace(1, 0, _length(0.01))
     return np.repeat(stroke[None].astype(np.float32), 2, axis=0)
 
 
 def _sweep(pitch: float, ratio: float, fall: float, decay: float, seconds: float = 0.8) -> np.ndarray:
-    """A sine that falls from `ratio * pitch` Hz to `pitch`."""
+    """A decaying sine whose frequency falls from `ratio * pitch` to `pitch` Hz."""
     time = _time(seconds)
     frequency = pitch * (1 + (ratio - 1) * np.exp(-time / fall))
     return np.sin(2 * np.pi * np.cumsum(frequency) / RATE) * np.exp(-time / decay)
@@ -68,6 +71,7 @@ def _sweep(pitch: float, ratio: float, fall: float, decay: float, seconds: float
 def _noise(
     seconds: float, decay: float, band: tuple[float, float], rng: np.random.Generator, attack: float = 0.0
 ) -> np.ndarray:
+    """A burst of band-passed noise, with the band in Hz."""
     time = _time(seconds)
     noise = sosfilt(butter(2, band, "band", fs=RATE, output="sos"), rng.standard_normal(len(time)))
     envelope = np.exp(-time / decay) * (np.minimum(time / attack, 1) if attack else 1)
@@ -75,15 +79,18 @@ def _noise(
 
 
 def _ring(pitch: float, decay: float, rng: np.random.Generator) -> np.ndarray:
+    """A decaying sine of random phase."""
     return np.sin(2 * np.pi * pitch * _time(0.1) + rng.uniform(0, 6)) * np.exp(-_time(0.1) / decay)
 
 
 def _square(pitch: float, seconds: float, decay: float) -> np.ndarray:
+    """A decaying square wave."""
     time = _time(seconds)
     return np.sign(np.sin(2 * np.pi * pitch * time)) * np.exp(-time / decay)
 
 
 def _kick(rng: np.random.Generator) -> np.ndarray:
+    """A sine sweep with a click, saturated."""
     body = _sweep(
         rng.uniform(42, 60), rng.uniform(2.5, 7), rng.uniform(0.01, 0.05), rng.uniform(0.1, 0.45), 1.2
     )
@@ -92,6 +99,7 @@ def _kick(rng: np.random.Generator) -> np.ndarray:
 
 
 def _snare(rng: np.random.Generator) -> np.ndarray:
+    """A short tone for the drum and noise for the wires, saturated."""
     tone = _sweep(rng.uniform(150, 230), 1.5, 0.02, rng.uniform(0.04, 0.12))
     low = rng.uniform(400, 1500)
     noise = _noise(0.8, rng.uniform(0.05, 0.2), (low, rng.uniform(9000, 16000)), rng)
@@ -99,11 +107,11 @@ def _snare(rng: np.random.Generator) -> np.ndarray:
 
 
 def _clap(rng: np.random.Generator) -> np.ndarray:
-    """Several hands: bursts some milliseconds apart, then the room."""
+    """Bursts of noise some milliseconds apart, for several hands, and a longer one for the room."""
     band = (rng.uniform(600, 1000), rng.uniform(3000, 9000))
     clap = _noise(0.6, rng.uniform(0.06, 0.15), band, rng) * 0.7
     for hand in range(3):
-        start = _frames(hand * rng.uniform(0.008, 0.013))
+        start = _length(hand * rng.uniform(0.008, 0.013))
         clap[start:] += _noise(0.6, 0.006, band, rng)[: len(clap) - start]
     return clap
 
@@ -111,7 +119,7 @@ def _clap(rng: np.random.Generator) -> np.ndarray:
 def _metallic(
     seconds: float, decay: float, metal: float, tuning: float, cutoff: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Hats and cymbals: six square waves of unrelated pitch, and noise, above a cutoff in Hz."""
+    """Hi-hats and cymbals: six inharmonic square waves and noise, high-passed at a cutoff in Hz."""
     time = _time(seconds)
     pitches = np.array([263, 400, 421, 474, 587, 845]) * tuning * 1.3
     squares = sum(np.sign(np.sin(2 * np.pi * pitch * time + rng.uniform(0, 6))) for pitch in pitches) / 6

@@ -1,4 +1,4 @@
-"""A drummer: a kit put together from several, and its strokes placed where the score has hits."""
+"""The drummer: puts a kit together from several, and plays the hits of a score on it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ from hdemucs.synthesis.score.grooves import Hit
 from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.sounds import Sound
 
-# Peaks of hard strokes in dB, as engineers balance a kit, and how far to the side each drum stands.
+# Peak of hard strokes in dB, as engineers balance a kit, and pan from the centre (0) to one side (1).
 _BALANCE = {
     "kick": (0, 0.0), "snare": (-2, 0.1), "rim": (-8, 0.1), "clap": (-5, 0.1), "closed": (-15, 0.45),
     "pedal": (-17, 0.45), "open": (-13, 0.45), "ride": (-14, 0.5), "bell": (-14, 0.5), "crash": (-9, 0.6),
@@ -21,35 +21,39 @@ _BALANCE = {
     "low conga": (-7, 0.4),
 }  # fmt: skip
 _HATS = ("closed", "pedal", "open")
-_CHOKE = 0.03  # seconds in which a closing hi-hat stops
+_CHOKE = 0.03  # seconds in which a closing hi-hat falls silent
 
 
 def choose_kit(
     character: str, drums: Iterable[str], sounds: Sequence[Sound], rng: np.random.Generator
 ) -> tuple[Kit, str]:
-    """A kit that has all wanted drums, and a name for it.
+    """Draw a kit, with some of its drums replaced by those of other kits.
 
     Args:
         character: `acoustic` or `electronic`; electronic kits may be synthesised.
-        drums: names from `kits.DRUMS`.
-        sounds: at hand.
+        drums: Drums that the kit must have, keys of `kits.DRUMS`.
+        sounds: Sounds to choose from.
+        rng: Source of the choice.
+
+    Returns:
+        The kit, and its name for a song's description.
     """
     wanted = frozenset(drums)
     choices = kit_choices(sounds, character)
-    spare = [choice for choice in kit_choices(sounds, "acoustic") if choice[0].kind == "soundfont"]
+    fallback = [choice for choice in kit_choices(sounds, "acoustic") if choice[0].kind == "soundfont"]
     if not choices or (character == "electronic" and rng.random() < 0.4):
         base, name = synthesise_kit(rng), "drum machine"
         kit = {drum: strokes for drum, strokes in base.items() if drum in wanted}
     else:
         sound, preset = _draw(choices, rng)
-        kit, name = _single(sound, load_kit(sound, preset, wanted), rng), f"{sound.name} {preset}"
+        kit, name = _one_of_each(sound, load_kit(sound, preset, wanted), rng), f"{sound.name} {preset}"
     for drum in sorted(wanted):
         lacking = drum not in kit
         if lacking or rng.random() < 0.2:
-            sound, preset = _draw(choices + spare, rng)
-            other = _single(sound, load_kit(sound, preset, {drum}), rng)
-            if drum not in other and lacking and spare:
-                sound, preset = _draw(spare, rng)
+            sound, preset = _draw(choices + fallback, rng)
+            other = _one_of_each(sound, load_kit(sound, preset, {drum}), rng)
+            if drum not in other and lacking and fallback:
+                sound, preset = _draw(fallback, rng)
                 other = load_kit(sound, preset, {drum})
             if drum in other:
                 kit, name = kit | other, f"{name}, {drum} of {sound.name} {preset}"
@@ -57,29 +61,29 @@ def choose_kit(
 
 
 def _draw(choices: Sequence[tuple[Sound, int]], rng: np.random.Generator) -> tuple[Sound, int]:
-    """By sound first, so that one with many presets is not drawn more often."""
+    """Draw the sound first, then its preset, so that sounds with many presets are not drawn more often."""
     names = sorted({sound.name for sound, _ in choices})
     name = names[rng.integers(len(names))]
     presets = [choice for choice in choices if choice[0].name == name]
     return presets[rng.integers(len(presets))]
 
 
-def _single(sound: Sound, kit: Kit, rng: np.random.Generator) -> Kit:
-    """Of one-shots, which are unrelated, one a drum."""
+def _one_of_each(sound: Sound, kit: Kit, rng: np.random.Generator) -> Kit:
+    """Choose one stroke per drum if these are one-shots, which are unrelated to each other."""
     if sound.kind != "one-shots":
         return kit
     return {drum: [strokes[rng.integers(len(strokes))]] for drum, strokes in kit.items()}
 
 
 def tune_kit(kit: Kit, rng: np.random.Generator) -> Kit:
-    """Every drum tuned, damped, toned, balanced and panned for one song."""
+    """Tune, damp, equalise, balance and pan every drum for one song."""
     tuned: Kit = {}
-    mirrored = -1 if rng.random() < 0.5 else 1
+    perspective = -1 if rng.random() < 0.5 else 1
     width = rng.uniform(0.2, 1.0)
     for drum, strokes in kit.items():
         balance, side = _BALANCE[drum]
         level = balance + float(rng.normal(0, 2.0))
-        pan = mirrored * side * width * (-1 if drum in ("ride", "low tom", "shaker", "low conga") else 1)
+        pan = perspective * side * width * (-1 if drum in ("ride", "low tom", "shaker", "low conga") else 1)
         tone = random_tone(rng, 2, 4)
         if drum == "kick":
             tone += [
@@ -106,14 +110,14 @@ def tune_kit(kit: Kit, rng: np.random.Generator) -> Kit:
 
 
 def _tune(stroke: np.ndarray, speed: int) -> np.ndarray:
-    """Played back at `speed` tenths."""
+    """Play a stroke back at `speed` tenths of its speed."""
     if speed == 10:
         return stroke
     return resample_poly(stroke, 10, speed, axis=1).astype(np.float32)
 
 
 def _damp(stroke: np.ndarray, decay: float) -> np.ndarray:
-    """Dying away sooner: by a factor of e in `decay` seconds, over what it does by itself."""
+    """Let a stroke decay sooner, by a factor of e in `decay` seconds on top of its own decay."""
     if decay > 1.5:
         return stroke
     time = np.arange(stroke.shape[1], dtype=np.float32) / RATE
@@ -121,21 +125,22 @@ def _damp(stroke: np.ndarray, decay: float) -> np.ndarray:
 
 
 def play_kit(hits: Sequence[Hit], kit: Kit, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """The drums of a song before the mixing desk.
+    """Play hits on a kit.
 
-    Soft strokes take a softer sample if there is one and are duller; a hi-hat stops the one before it.
+    Soft hits use a softer stroke of the kit, if it has one, and are duller. A hi-hat chokes the one before.
 
     Args:
-        hits: in any order; those outside the song, and of drums that the kit lacks, are left out.
-        kit: see `tune_kit`.
-        seconds: length of the result.
+        hits: Hits in any order; those outside the song, and on drums that the kit lacks, are left out.
+        kit: Kit as returned by `tune_kit`.
+        seconds: Duration of the result in seconds.
+        rng: Source of small differences between hits.
 
     Returns:
-        float32 `[2, frames]`.
+        The unmixed drums, float32 `[2, length]`.
     """
-    frames = round(seconds * RATE)
-    audio = np.zeros((2, frames), np.float32)
-    dull = {
+    length = round(seconds * RATE)
+    audio = np.zeros((2, length), np.float32)
+    dulled = {
         drum: [equalise(stroke, [Band("low pass", 2500)]) for stroke in strokes]
         for drum, strokes in kit.items()
     }
@@ -151,18 +156,18 @@ def play_kit(hits: Sequence[Hit], kit: Kit, seconds: float, rng: np.random.Gener
         peak = float(np.abs(strokes[-1]).max() / max(np.abs(strokes[layer]).max(), 1e-6))
         bright = hit.velocity
         level = hit.velocity**1.5 * peak**0.7 * gain(rng.normal(0, 0.8))
-        stroke = (strokes[layer] * bright + dull[hit.drum][layer] * (1 - bright)) * np.float32(level)
+        stroke = (strokes[layer] * bright + dulled[hit.drum][layer] * (1 - bright)) * np.float32(level)
         if hit.drum in _HATS:
             hat += 1
             stroke = _choke(stroke, hats[hat] - hit.start)
         start = round(hit.start * RATE)
-        length = min(stroke.shape[1], frames - start)
-        audio[:, start : start + length] += stroke[:, :length]
+        end = min(start + stroke.shape[1], length)
+        audio[:, start:end] += stroke[:, : end - start]
     return audio
 
 
 def _choke(stroke: np.ndarray, seconds: float) -> np.ndarray:
-    """Faded out after some seconds."""
+    """Fade a stroke out after some seconds."""
     if seconds * RATE >= stroke.shape[1]:
         return stroke
     end = round((seconds + _CHOKE) * RATE)

@@ -1,21 +1,22 @@
-"""Drum kits as arrays: strokes of each drum, soft to hard, from soundfonts, recorded kits and one-shots."""
+"""Drum kits: recorded strokes of each drum, from soundfonts, Hydrogen kits and one-shots."""
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from scipy.signal import resample_poly
 
-from hdemucs.errors import TrainingError
+from hdemucs import audio
+from hdemucs.errors import SynthesisError
 from hdemucs.synthesis.instruments.soundfont import DRUM_BANK, SoundFont
 from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.sounds import Sound
 
 Kit = dict[str, list[np.ndarray]]
-"""Name of a drum -> strokes, soft to hard: float32 `[2, frames]`, the loudest of a drum peaking at 1."""
+"""Drum -> its strokes from soft to hard, float32 `[2, length]`; the hardest of a drum peaks at 1."""
 
 DRUMS: dict[str, tuple[int, ...]] = {
     "kick": (36, 35),
@@ -38,11 +39,11 @@ DRUMS: dict[str, tuple[int, ...]] = {
     "high conga": (63, 62),
     "low conga": (64,),
 }
-"""Every drum that a groove may ask for, and its keys in General MIDI."""
+"""Every drum that a groove may use -> its keys in General MIDI."""
 
-ESSENTIAL = ("kick", "snare", "closed")
+_ESSENTIAL = ("kick", "snare", "closed")
 
-# The first pattern that is found in the lower-case name of an instrument or file says which drum it is.
+# The first pattern found in the lower-case name of an instrument or file tells which drum it is.
 _NAMES = (
     ("kick", r"kick|bass ?_?drum|\bbd|^bd_|drum_bass"),
     ("rim", r"roll|stick|rim|click"),
@@ -63,17 +64,25 @@ _NAMES = (
 )
 _GM_KITS = {"acoustic": (0, 8, 16, 32, 40), "electronic": (24, 25)}
 _CYMBALS = ("open", "ride", "bell", "crash", "splash")
-_LONGEST = 4.0  # seconds kept of one stroke: a crash rings no longer in a mix
-_SILENCE = 1e-3  # of the peak: where a stroke begins and ends
+_LONGEST = 4.0  # seconds kept of a stroke; in a mix, a crash is not heard for longer
+_SILENCE = 1e-3  # of the peak; quieter samples at either end of a stroke are cut
 
 
 def classify(name: str) -> str | None:
-    """The drum that a name in a kit stands for; None if it is none of ours."""
+    """Tell which drum the name of an instrument or file stands for; None if it is none of `DRUMS`."""
     return next((drum for drum, pattern in _NAMES if re.search(pattern, name.lower())), None)
 
 
 def kit_choices(sounds: Sequence[Sound], character: str) -> list[tuple[Sound, int]]:
-    """Kits of a character (`acoustic`, `electronic`): a sound, and the preset of a soundfont (else 0)."""
+    """List the kits of a character among sounds.
+
+    Args:
+        sounds: Sounds to choose from.
+        character: `acoustic` or `electronic`.
+
+    Returns:
+        Pairs of a sound and a preset in its drum bank, 0 for sounds other than soundfonts.
+    """
     choices = [(sound, 0) for sound in sounds if sound.kind != "soundfont" and sound.character == character]
     for sound in sounds:
         if sound.kind == "soundfont":
@@ -83,31 +92,37 @@ def kit_choices(sounds: Sequence[Sound], character: str) -> list[tuple[Sound, in
 
 
 def load_kit(sound: Sound, preset: int, drums: Iterable[str]) -> Kit:
-    """The wanted drums of one sound; those that it lacks are missing.
+    """Load drums of one sound.
 
     Args:
-        sound: soundfont, kit or one-shots. Of one-shots a drum's strokes are unrelated sounds, of others one
-            drum struck soft to hard.
-        preset: of a soundfont's drum bank.
-        drums: names from `DRUMS`.
+        sound: Soundfont, kit or one-shots. The strokes of a drum are unrelated if these are one-shots,
+            otherwise they are one drum struck from soft to hard.
+        preset: Preset in the drum bank of a soundfont; others ignore it.
+        drums: Drums to load, keys of `DRUMS`.
+
+    Returns:
+        Those of the drums that the sound has.
 
     Raises:
-        TrainingError: the sound holds no kick, snare and hi-hat.
+        SynthesisError: The sound has no kick, snare or hi-hat.
+        AudioError: One of its files is damaged.
     """
     if sound.kind == "soundfont":
         font = SoundFont(sound.path)
         kit = {drum: _soundfont_drum(font, preset, drum) for drum in sorted(drums)}
         return {drum: strokes for drum, strokes in kit.items() if strokes}
     kit = _hydrogen_kit(sound.path) if sound.kind == "kit" else _one_shots(sound.path)
-    missing = [drum for drum in ESSENTIAL if drum not in kit]
+    missing = [drum for drum in _ESSENTIAL if drum not in kit]
     if missing:
-        raise TrainingError(f"{sound.path}: has no {' and no '.join(missing)}; install {sound.package} again")
+        raise SynthesisError(
+            f"{sound.path} has no {' and no '.join(missing)}; reinstall the package {sound.package}"
+        )
     return {drum: kit[drum] for drum in sorted(drums) if drum in kit}
 
 
 @lru_cache(maxsize=256)
 def _soundfont_drum(font: SoundFont, preset: int, drum: str) -> list[np.ndarray]:
-    """Three strokes of a drum, soft to hard."""
+    """Three strokes of a drum, from soft to hard."""
     seconds = _LONGEST if drum in _CYMBALS else _LONGEST / 3
     return _normalise(
         [
@@ -119,8 +134,8 @@ def _soundfont_drum(font: SoundFont, preset: int, drum: str) -> list[np.ndarray]
 
 @lru_cache(maxsize=16)
 def _hydrogen_kit(folder: Path) -> Kit:
-    """A kit as Hydrogen's `drumkit.xml` describes it; the first instrument that is a drum is that drum."""
-    text = (folder / "drumkit.xml").read_text(errors="ignore")
+    """Read a kit of Hydrogen from its `drumkit.xml`; the first instrument that matches a drum is used."""
+    text = (folder / "drumkit.xml").read_text(encoding="utf-8", errors="ignore")
     kit: Kit = {}
     for instrument in re.findall(r"<instrument>(.*?)</instrument>", text, re.DOTALL):
         name = re.search(r"<name>(.*?)</name>", instrument, re.DOTALL)
@@ -134,27 +149,29 @@ def _hydrogen_kit(folder: Path) -> Kit:
 
 @lru_cache(maxsize=2)
 def _one_shots(folder: Path) -> Kit:
-    """A folder of unrelated strokes: each is a sound of its own."""
-    pool: Kit = {}
+    """Read a folder of one-shots."""
+    kit: Kit = {}
     for file in sorted(folder.glob("*.flac")):
         single = re.match(r"bd_|sn_|drum_|elec_.*(snare|tick|kick)|perc_snap", file.name)
         drum = classify(file.stem) if single and "roll" not in file.name else None
         if drum and (trimmed := _normalise([_read(file)])):
-            pool.setdefault(drum, []).extend(trimmed)
-    return pool
+            kit.setdefault(drum, []).extend(trimmed)
+    return kit
 
 
 def _read(path: Path) -> np.ndarray:
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    audio = np.repeat(audio, 2, axis=1) if audio.shape[1] == 1 else audio[:, :2]
-    if rate != RATE:
-        divisor = np.gcd(rate, RATE)
-        audio = resample_poly(audio, RATE // divisor, rate // divisor, axis=0)
-    return np.ascontiguousarray(audio.T[:, : round(_LONGEST * RATE)], np.float32)
+    """Read an audio file as stereo at `RATE`."""
+    source = audio.open(path)
+    samples = source.read(0, sys.maxsize).numpy()
+    samples = np.repeat(samples, 2, axis=0) if source.channels == 1 else samples[:2]
+    if source.sample_rate != RATE:
+        divisor = np.gcd(source.sample_rate, RATE)
+        samples = resample_poly(samples, RATE // divisor, source.sample_rate // divisor, axis=1)
+    return np.ascontiguousarray(samples[:, : round(_LONGEST * RATE)], np.float32)
 
 
 def _normalise(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Trimmed, soft to hard, the hardest peaking at 1; [] if all are silent."""
+    """Trim strokes and sort them from soft to hard, the hardest peaking at 1; empty if all are silent."""
     peaks = [float(np.abs(stroke).max(initial=0)) for stroke in strokes]
     loudest = max(peaks, default=0.0)
     if loudest < 1e-4:
@@ -164,7 +181,7 @@ def _normalise(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _trim(stroke: np.ndarray, peak: float) -> np.ndarray:
-    """Without silence at either end, faded out so that the cut is not heard."""
+    """Cut silence at either end, and fade out so that the cut is not heard."""
     loud = np.flatnonzero(np.abs(stroke).max(axis=0) > _SILENCE * peak)
     stroke = stroke[:, loud[0] : loud[-1] + 1].copy() if len(loud) else stroke[:, :1].copy()
     fade = min(stroke.shape[1], RATE // 50)

@@ -1,1 +1,1 @@
-"""Instruments that turn notes into sound."""
+"""Instruments: notes in, stereo audio out. Each kind is a file, and `families.py` has the table of all."""

@@ -1,4 +1,4 @@
-"""Synthesisers: subtractive and FM patches drawn at random, a new one for each part."""
+"""Synthesisers: subtractive and FM patches with parameters drawn at random."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,67 @@ from functools import lru_cache
 import numpy as np
 from scipy.signal import butter, sosfilt
 
+from hdemucs.synthesis.instruments.base import silence
 from hdemucs.synthesis.score.notes import RATE, Note
+from hdemucs.synthesis.sounds import Sound
 
-_TABLE = 4096  # frames of one cycle: read without interpolation, the error is near -70 dB
-_LOWEST_OCTAVE = 2  # tables are made for MIDI octaves from here on
+_TABLE = 4096  # samples of one cycle: read without interpolation, the error is near -70 dB
+_LOWEST_OCTAVE = 2  # MIDI octaves below share its wavetable
+
+
+@dataclass(frozen=True)
+class PatchPreset:
+    """A kind of synthesiser patch.
+
+    Attributes:
+        kind: Key of `PATCHES`.
+    """
+
+    kind: str
+    in_held_out = True
+
+    def draw(self, sounds: Sequence[Sound], rng: np.random.Generator) -> "Patch":
+        """Draw a patch of this kind from the ranges in `PATCHES`; `sounds` are not used."""
+        waves, ranges = PATCHES[self.kind]
+        drawn: dict[str, float] = {}
+        for name, (low, high) in ranges.items():
+            logarithmic = name in ("cutoff", "attack", "decay", "release", "sweep")
+            drawn[name] = float(
+                np.exp(rng.uniform(np.log(low), np.log(high))) if logarithmic else rng.uniform(low, high)
+            )
+        unison = round(drawn.pop("unison", 1.0))
+        ratio = float(rng.choice([1, 2, 3, 4, 7, 14])) if "index" in drawn else 1.0
+        return Patch(f"patch {self.kind}", wave=str(rng.choice(waves)), unison=unison, ratio=ratio, **drawn)
+
+
+def patches(*kinds: str) -> tuple[PatchPreset, ...]:
+    """Presets for kinds of patches, for a row of `FAMILIES`."""
+    return tuple(PatchPreset(kind) for kind in kinds)
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A sound. Times in seconds, frequencies in Hz.
+    """A synthesiser with all its knobs set.
 
     Attributes:
-        wave: `saw`, `square`, `pulse`, `triangle`, `sine` or `organ`; `fm` for two sine operators.
-        unison: detuned copies, over `detune` cents and `width` of the stereo field.
-        sub: level of a sine an octave below.
-        attack, decay, sustain, release: of the loudness.
-        cutoff: of the low-pass where its envelope ends, and `opening` in octaves where it starts.
-        sweep: time constant of the low-pass's envelope.
-        index, ratio: of FM.
+        label: Kind, for a song's description.
+        wave: Waveform: `saw`, `square`, `pulse`, `triangle`, `sine` or `organ`; `fm` for two sine operators.
+        unison: Number of detuned oscillators.
+        detune: Detuning of the outermost oscillators, in cents up and down.
+        width: Stereo width of the oscillators, from 0 to 1.
+        sub: Amplitude of a sine one octave below.
+        attack: Rise time of the amplitude envelope, in seconds.
+        decay: Time constant of the decay to the sustain level, in seconds.
+        sustain: Level of a held note, from 0 to 1.
+        release: Time constant after the end of a note, in seconds.
+        cutoff: Frequency in Hz at which the low-pass filter's envelope ends.
+        opening: Octaves above `cutoff` at which that envelope starts.
+        sweep: Time constant of that envelope, or of the modulation index for FM, in seconds.
+        index: Modulation index of FM.
+        ratio: Modulator frequency of FM, as a multiple of the carrier's.
     """
 
+    label: str
     wave: str
     unison: int = 1
     detune: float = 0.0
@@ -42,59 +83,34 @@ class Patch:
     index: float = 0.0
     ratio: float = 1.0
 
-
-def draw_patch(kind: str, rng: np.random.Generator) -> Patch:
-    """A random sound of a kind: a key of `PATCHES`."""
-    waves, limits = PATCHES[kind]
-    drawn: dict[str, float] = {}
-    for name, (low, high) in limits.items():
-        logarithmic = name in ("cutoff", "attack", "decay", "release", "sweep")
-        drawn[name] = float(
-            np.exp(rng.uniform(np.log(low), np.log(high))) if logarithmic else rng.uniform(low, high)
-        )
-    unison = round(drawn.pop("unison", 1.0))
-    ratio = float(rng.choice([1, 2, 3, 4, 7, 14])) if "index" in drawn else 1.0
-    return Patch(wave=str(rng.choice(waves)), unison=unison, ratio=ratio, **drawn)
-
-
-def play_patch(patch: Patch, notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Notes played by a patch.
-
-    Args:
-        patch: the sound.
-        notes: those that start after the end are left out; what rings on is cut.
-        seconds: length of the result.
-        rng: draws the oscillators' phases.
-
-    Returns:
-        float32 `[2, frames]`.
-    """
-    frames = round(seconds * RATE)
-    # The low-pass moves from its opening to its cutoff: notes go into both, faded from one to the other.
-    opened = np.zeros((2, frames), np.float32)
-    settled = np.zeros((2, frames), np.float32)
-    for note in notes:
-        start = round(note.start * RATE)
-        if not 0 <= start < frames:
-            continue
-        length = min(round((note.duration + 4 * patch.release) * RATE), frames - start)
-        time = np.arange(length, dtype=np.float32) / RATE
-        sound = _oscillate(patch, note.pitch, time, rng) * (
-            _loudness(patch, note.duration, time) * note.velocity
-        )
-        if patch.opening:
-            open_part = np.exp(-time / patch.sweep) * (0.4 + 0.6 * note.velocity)
-            opened[:, start : start + length] += sound * open_part
-            sound = sound * (1 - open_part)
-        settled[:, start : start + length] += sound
-    audio = _low_pass(settled, patch.cutoff)
-    if patch.opening:
-        audio += _low_pass(opened, patch.cutoff * 2**patch.opening)
-    return audio
+    def play(self, notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> np.ndarray:
+        """Render notes; see `Player.play`. Oscillators start at random phases."""
+        # A time-varying low-pass is approximated by crossfading between two fixed ones: each note is faded
+        # from the input of the open filter to that of the closed one.
+        opened, closed = silence(seconds), silence(seconds)
+        total = closed.shape[1]
+        for note in notes:
+            start = round(note.start * RATE)
+            if not 0 <= start < total:
+                continue
+            length = min(round((note.duration + 4 * self.release) * RATE), total - start)
+            time = np.arange(length, dtype=np.float32) / RATE
+            sound = _oscillate(self, note.pitch, time, rng) * (
+                _envelope(self, note.duration, time) * note.velocity
+            )
+            if self.opening:
+                openness = np.exp(-time / self.sweep) * (0.4 + 0.6 * note.velocity)
+                opened[:, start : start + length] += sound * openness
+                sound = sound * (1 - openness)
+            closed[:, start : start + length] += sound
+        audio = _low_pass(closed, self.cutoff)
+        if self.opening:
+            audio += _low_pass(opened, self.cutoff * 2**self.opening)
+        return audio
 
 
 def _oscillate(patch: Patch, pitch: float, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The raw tone `[2, frames]`."""
+    """Unfiltered tone, float32 `[2, length]`, at times in seconds `[length]`."""
     frequency = 440 * 2 ** ((pitch - 69) / 12)
     if patch.wave == "fm":
         phase = 2 * np.pi * frequency * time
@@ -103,10 +119,10 @@ def _oscillate(patch: Patch, pitch: float, time: np.ndarray, rng: np.random.Gene
         return np.stack([tone, tone]).astype(np.float32)
     sound = np.zeros((2, len(time)), np.float32)
     table = _table(patch.wave, int(pitch // 12))
-    for voice in range(patch.unison):
-        place = 2 * voice / (patch.unison - 1) - 1 if patch.unison > 1 else 0.0
+    for oscillator in range(patch.unison):
+        place = 2 * oscillator / (patch.unison - 1) - 1 if patch.unison > 1 else 0.0
         tone = _read(table, frequency * 2 ** (place * patch.detune / 1200), len(time), rng)
-        pan = place * patch.width * (-1) ** voice
+        pan = place * patch.width * (-1) ** oscillator
         sound[0] += tone * np.float32(1 - pan)
         sound[1] += tone * np.float32(1 + pan)
     sound *= np.float32(0.5 / np.sqrt(patch.unison))
@@ -115,16 +131,16 @@ def _oscillate(patch: Patch, pitch: float, time: np.ndarray, rng: np.random.Gene
     return sound
 
 
-def _read(table: np.ndarray, frequency: float, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """A wavetable at a frequency; the phase wraps as a 32-bit integer does."""
+def _read(table: np.ndarray, frequency: float, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Read a wavetable at a frequency in Hz; the phase is a 32-bit integer, which wraps by itself."""
     increment = np.uint32(frequency / RATE * 2**32)
-    phase = np.arange(frames, dtype=np.uint32) * increment + np.uint32(rng.integers(2**32))
+    phase = np.arange(length, dtype=np.uint32) * increment + np.uint32(rng.integers(2**32))
     return table[phase >> np.uint32(20)]
 
 
 @lru_cache(maxsize=128)
 def _table(wave: str, octave: int) -> np.ndarray:
-    """One cycle without aliases for the notes of a MIDI octave (0 from note 0)."""
+    """One band-limited cycle, float32 `[_TABLE]`, for the notes of an octave (0 starts at MIDI note 0)."""
     highest = 440 * 2 ** ((12 * (max(octave, _LOWEST_OCTAVE) + 1) - 69) / 12)
     count = max(1, min(_TABLE // 2 - 1, int(0.45 * RATE / highest)))
     n = np.arange(1, count + 1)
@@ -143,7 +159,7 @@ def _table(wave: str, octave: int) -> np.ndarray:
     return (cycle / np.sqrt((cycle**2).mean()) * 0.5).astype(np.float32)
 
 
-def _loudness(patch: Patch, duration: float, time: np.ndarray) -> np.ndarray:
+def _envelope(patch: Patch, duration: float, time: np.ndarray) -> np.ndarray:
     level = patch.sustain + (1 - patch.sustain) * np.exp(-time / patch.decay)
     rise = np.minimum(time / patch.attack, 1)
     return level * rise * np.exp(-np.maximum(time - duration, 0) / patch.release)
@@ -155,9 +171,9 @@ def _low_pass(audio: np.ndarray, cutoff: float) -> np.ndarray:
     return sosfilt(butter(4, cutoff, fs=RATE, output="sos"), audio).astype(np.float32)
 
 
-_Limits = dict[str, tuple[float, float]]
+_Ranges = dict[str, tuple[float, float]]
 
-PATCHES: dict[str, tuple[tuple[str, ...], _Limits]] = {
+PATCHES: dict[str, tuple[tuple[str, ...], _Ranges]] = {
     "pad": (
         ("saw", "square", "triangle", "pulse"),
         {
@@ -293,4 +309,4 @@ PATCHES: dict[str, tuple[tuple[str, ...], _Limits]] = {
         },
     ),
 }
-"""Kinds of sounds: waves to choose from, and the ranges of `Patch` that are drawn."""
+"""Kinds of patches: waveforms to choose from, and the range that each attribute of `Patch` is drawn from."""

@@ -1,1 +1,1 @@
-"""Effects, and the production of a mixture from its stems."""
+"""Studio effects and the mixing desk."""

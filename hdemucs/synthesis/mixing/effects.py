@@ -1,6 +1,7 @@
-"""Studio effects on float32 `[channels, frames]`: equaliser, dynamics, distortion, space, stereo.
+"""Studio effects on float32 audio `[channels, length]`: equaliser, dynamics, distortion, reverb, stereo.
 
-Nothing here walks over samples in Python: dynamics work on blocks of frames, and their gain is interpolated.
+Nothing here loops over samples in Python: dynamics processors measure frames of a few samples each, and
+interpolate their gain in between.
 """
 
 from collections.abc import Iterable
@@ -13,12 +14,14 @@ from scipy.signal import butter, lfilter, oaconvolve, resample_poly, sosfilt
 
 from hdemucs.synthesis.score.notes import RATE
 
-BLOCK = 64
-_SILENT = -120.0  # dB
+FRAME = 64  # samples that share one measurement of the level
+_SILENCE = -120.0  # dB
+_KNEE = 6.0  # dB over which a compressor sets in
+_SHELF = 9.0  # dB at most that brightening asks of a shelf
 
 
 def gain(decibels: float) -> np.float32:
-    """Factor of a gain in dB."""
+    """Convert a gain from dB to a factor."""
     return np.float32(10 ** (decibels / 20))
 
 
@@ -27,10 +30,10 @@ class Band:
     """One band of an equaliser.
 
     Attributes:
-        kind: `peak`, `low shelf`, `high shelf`, `low pass` or `high pass` (12 dB an octave).
-        frequency: Hz.
-        gain: dB; of no meaning for passes.
-        q: width of a peak; for passes 0.7 has no bump.
+        kind: `peak`, `low shelf`, `high shelf`, `low pass` or `high pass` (12 dB per octave).
+        frequency: Centre or cutoff frequency in Hz.
+        gain: Gain in dB; passes ignore it.
+        q: Quality factor; a pass with 0.7 has no resonance.
     """
 
     kind: str
@@ -39,7 +42,7 @@ class Band:
     q: float = 0.7
 
     def section(self) -> np.ndarray:
-        """Second-order section after the Audio EQ Cookbook of R. Bristow-Johnson."""
+        """Coefficients of its second-order section, from R. Bristow-Johnson's Audio EQ Cookbook."""
         amplitude = 10 ** (self.gain / 40)
         omega = 2 * np.pi * min(self.frequency, 0.47 * RATE) / RATE
         cosine, alpha = np.cos(omega), np.sin(omega) / (2 * self.q)
@@ -65,13 +68,13 @@ class Band:
 
 
 def equalise(audio: np.ndarray, bands: Iterable[Band]) -> np.ndarray:
-    """Audio through a chain of bands."""
+    """Filter audio with a chain of bands."""
     sections = [band.section() for band in bands]
     return sosfilt(np.array(sections), audio).astype(np.float32) if sections else audio
 
 
 def random_tone(rng: np.random.Generator, bands: int, amount: float) -> list[Band]:
-    """Broad peaks anywhere, each within `amount` dB: no two instruments are recorded alike."""
+    """Draw broad peaks of up to `amount` dB at any frequency: no two recordings sound alike."""
     return [
         Band(
             "peak",
@@ -83,49 +86,54 @@ def random_tone(rng: np.random.Generator, bands: int, amount: float) -> list[Ban
     ]
 
 
-def _block_levels(audio: np.ndarray) -> np.ndarray:
-    """Peak of each block over all channels, in dB."""
-    frames = audio.shape[-1]
-    padded = np.pad(np.abs(audio).max(axis=0), (0, -frames % BLOCK))
-    peaks = padded.reshape(-1, BLOCK).max(axis=1)
-    return 20 * np.log10(np.maximum(peaks, 10 ** (_SILENT / 20)))
+def _frame_levels(audio: np.ndarray) -> np.ndarray:
+    """Peak level of each frame over all channels, in dB of full scale."""
+    length = audio.shape[-1]
+    padded = np.pad(np.abs(audio).max(axis=0), (0, -length % FRAME))
+    peaks = padded.reshape(-1, FRAME).max(axis=1)
+    return 20 * np.log10(np.maximum(peaks, 10 ** (_SILENCE / 20)))
 
 
-def _at_frames(blocks: np.ndarray, frames: int) -> np.ndarray:
-    """A curve over blocks at every frame, as float32."""
-    middles = np.arange(len(blocks)) * BLOCK + BLOCK / 2
-    return np.interp(np.arange(frames), middles, blocks).astype(np.float32)
+def _per_sample(values: np.ndarray, length: int) -> np.ndarray:
+    """Interpolate one value per frame to one per sample, float32 `[length]`."""
+    centres = np.arange(len(values)) * FRAME + FRAME / 2
+    return np.interp(np.arange(length), centres, values).astype(np.float32)
 
 
 def compressor_gain(
-    audio: np.ndarray, threshold: float, ratio: float, attack: float, release: float, knee: float = 6.0
+    audio: np.ndarray, threshold: float, ratio: float, attack: float, release: float
 ) -> np.ndarray:
-    """The gain of a compressor at every frame.
+    """Compute the gain of a compressor, for every sample.
 
-    The level falls by a constant number of dB a second after a peak: in the logarithmic domain a running
-    maximum, which numpy has.
+    After a peak the measured level falls by a constant number of dB per second. In the logarithmic domain
+    this is a running maximum, which numpy provides.
 
     Args:
-        audio: what is measured: all channels as one.
-        threshold: dB of full scale.
-        ratio: 2 to 20.
-        attack: seconds in which the gain follows.
-        release: seconds in which the level falls by 8.7 dB.
-        knee: dB over which compression sets in.
+        audio: Audio to measure, its channels linked.
+        threshold: Level in dB of full scale above which it compresses.
+        ratio: Compression ratio, 2 to 20.
+        attack: Time constant of the gain in seconds.
+        release: Time in seconds in which the measured level falls by 8.7 dB, a factor of e.
+
+    Returns:
+        Gain factors, float32 `[length]`.
     """
-    blocks = RATE / BLOCK
-    fall = 8.7 / (release * blocks) * np.arange(-(-audio.shape[-1] // BLOCK))
-    level = np.maximum.accumulate(_block_levels(audio) + fall) - fall
+    rate = RATE / FRAME
+    fall = 8.7 / (release * rate) * np.arange(-(-audio.shape[-1] // FRAME))
+    level = np.maximum.accumulate(_frame_levels(audio) + fall) - fall
     over = level - threshold
-    bent = np.where(np.abs(over) < knee / 2, (over + knee / 2) ** 2 / (2 * knee), np.maximum(over, 0))
-    pole = np.exp(-1 / max(attack * blocks, 0.1))
+    bent = np.where(np.abs(over) < _KNEE / 2, (over + _KNEE / 2) ** 2 / (2 * _KNEE), np.maximum(over, 0))
+    pole = np.exp(-1 / max(attack * rate, 0.1))
     reduction = lfilter([1 - pole], [1, -pole], bent * (1 / ratio - 1))
-    return _at_frames(10 ** (reduction / 20), audio.shape[-1])
+    return _per_sample(10 ** (reduction / 20), audio.shape[-1])
 
 
 def compress(audio: np.ndarray, depth: float, ratio: float, attack: float, release: float) -> np.ndarray:
-    """A compressor whose threshold lies `depth` dB below the loud passages; the level there is kept."""
-    loud = float(np.percentile(_block_levels(audio), 95))
+    """Compress audio with a threshold `depth` dB below its loud passages, most of whose level is made up for.
+
+    `ratio`, `attack` and `release` are those of `compressor_gain`.
+    """
+    loud = float(np.percentile(_frame_levels(audio), 95))
     if loud < -80:
         return audio
     curve = compressor_gain(audio, loud - depth, ratio, attack, release)
@@ -133,35 +141,50 @@ def compress(audio: np.ndarray, depth: float, ratio: float, attack: float, relea
 
 
 def limiter_gain(audio: np.ndarray, ceiling: float, window: float = 0.02) -> np.ndarray:
-    """The gain at every frame that keeps all peaks below a ceiling in dB, smooth over `window` seconds."""
-    needed = 10 ** (np.minimum(0, ceiling - _block_levels(audio)) / 20)
-    size = 2 * max(1, round(window * RATE / BLOCK / 2)) + 1
+    """Compute the gain of a look-ahead limiter, for every sample.
+
+    Args:
+        audio: Audio to limit, its channels linked.
+        ceiling: Highest peak that remains, in dB of full scale.
+        window: Time in seconds over which the gain is smoothed.
+
+    Returns:
+        Gain factors, float32 `[length]`.
+    """
+    needed = 10 ** (np.minimum(0, ceiling - _frame_levels(audio)) / 20)
+    size = 2 * max(1, round(window * RATE / FRAME / 2)) + 1
     smooth = uniform_filter1d(minimum_filter1d(needed, size + 2), size)
-    return _at_frames(smooth, audio.shape[-1])
+    return _per_sample(smooth, audio.shape[-1])
 
 
 def saturate(audio: np.ndarray, drive: float, bias: float = 0.0) -> np.ndarray:
-    """Tape or tube: `drive` in dB over the loudest peak; the peak is kept. `bias` adds even harmonics."""
+    """Saturate like tape or a tube; the highest peak stays as high as it is.
+
+    Args:
+        audio: Audio to saturate.
+        drive: Level in dB at which the highest peak enters the tanh curve.
+        bias: Offset on the curve, which adds even harmonics.
+    """
     peak = np.abs(audio).max(initial=1e-9)
     factor = np.float32(gain(drive) / peak)
     bent = np.tanh(audio * factor + np.float32(bias)) - np.float32(np.tanh(bias))
     return bent * np.float32(peak / np.abs(bent).max(initial=1e-9))
 
 
-def brighten(audio: np.ndarray, share: float, frequency: float = 7000.0, shelf: float = 9.0) -> np.ndarray:
-    """Highs as engineers add them to dull sounds: a shelf, then an exciter's harmonics for what is missing.
+def brighten(audio: np.ndarray, share: float, frequency: float = 7000.0) -> np.ndarray:
+    """Add highs to dull sounds, as engineers do: a high shelf, then an exciter for what is still missing.
 
     Args:
-        share: wanted level of what is above `frequency`, in dB of the whole; brighter sounds stay as is.
-        frequency: Hz.
-        shelf: the most that the shelf gives, in dB.
+        audio: Audio to brighten.
+        share: Target level of the highs in dB, relative to the whole; brighter sounds stay as they are.
+        frequency: Frequency in Hz above which the highs start.
     """
     whole = float((audio**2).mean()) + 1e-12
     missing = share - 10 * np.log10(float((_above(audio, frequency) ** 2).mean()) / whole + 1e-12)
     if missing <= 0:
         return audio
-    audio = equalise(audio, [Band("high shelf", 0.8 * frequency, min(missing, shelf))])
-    if missing <= shelf:
+    audio = equalise(audio, [Band("high shelf", 0.8 * frequency, min(missing, _SHELF))])
+    if missing <= _SHELF:
         return audio
     source = _above(audio, frequency / 3)
     level = float(np.sqrt((source**2).mean())) + 1e-9
@@ -171,19 +194,20 @@ def brighten(audio: np.ndarray, share: float, frequency: float = 7000.0, shelf: 
 
 
 def _above(audio: np.ndarray, frequency: float) -> np.ndarray:
+    """What lies above a frequency."""
     return sosfilt(butter(5, frequency, "high", fs=RATE, output="sos"), audio).astype(np.float32)
 
 
 def amplify(audio: np.ndarray, drive: float, rng: np.random.Generator) -> np.ndarray:
-    """A guitar amplifier and its loudspeaker, mono.
+    """Play audio through a guitar amplifier and its cabinet.
 
     Args:
-        audio: `[2, frames]`; its middle is played.
-        drive: gain in dB before the tubes.
-        rng: draws tone and loudspeaker.
+        audio: Audio `[2, length]`, which is mixed to mono.
+        drive: Gain in dB before the tubes.
+        rng: Source of tone and cabinet.
 
     Returns:
-        `[1, frames]`, peaking near 1.
+        Audio `[1, length]`, with peaks near 1.
     """
     mono = audio.mean(axis=0, keepdims=True)
     mono = mono / np.percentile(np.abs(mono), 99.5).clip(1e-6)
@@ -207,24 +231,29 @@ def amplify(audio: np.ndarray, drive: float, rng: np.random.Generator) -> np.nda
 
 @dataclass(frozen=True)
 class Space:
-    """A room or a plate: `impulse` is its response `[2, frames]`, of energy 1."""
+    """A reverberant space: a room, hall or plate.
+
+    Attributes:
+        impulse: Impulse response, float32 `[2, length]`, with an energy of 1 per channel.
+    """
 
     impulse: np.ndarray
 
     def reverberate(self, audio: np.ndarray) -> np.ndarray:
-        """What comes back from the space, of the audio's length."""
+        """The reverb of the audio alone, cut to the audio's length."""
         return oaconvolve(audio, self.impulse, axes=-1)[:, : audio.shape[1]].astype(np.float32)
 
 
 def draw_space(rng: np.random.Generator, seconds: tuple[float, float], delay: tuple[float, float]) -> Space:
-    """A space: early reflections, then noise that decays faster in the highs, different on either side.
+    """Draw a space: early reflections, then noise that decays faster at high frequencies, in true stereo.
 
     Args:
-        seconds: range of the time in which it dies away by 60 dB, at 1 kHz.
-        delay: range of the time until it is first heard, in seconds.
+        rng: Source of the space.
+        seconds: Shortest and longest reverberation time (RT60) at 1 kHz, in seconds.
+        delay: Shortest and longest pre-delay in seconds.
     """
-    time60 = float(np.exp(rng.uniform(*np.log(seconds))))
-    length = next_fast_len(round(min(time60 * 1.1, 4.0) * RATE))
+    rt60 = float(np.exp(rng.uniform(*np.log(seconds))))
+    length = next_fast_len(round(min(rt60 * 1.1, 4.0) * RATE))
     time = np.arange(length) / RATE
     edges = (200, 1000, 4000)
     factors = (rng.uniform(0.9, 1.4), 1.0, rng.uniform(0.6, 0.95), rng.uniform(0.25, 0.6))
@@ -233,43 +262,66 @@ def draw_space(rng: np.random.Generator, seconds: tuple[float, float], delay: tu
     for edge, factor in zip((*edges, None), factors, strict=True):
         band = rest if edge is None else sosfilt(butter(1, edge, fs=RATE, output="sos"), rest)
         rest = rest - band
-        tail += band * 10 ** (-3 * time / (time60 * factor))
+        tail += band * 10 ** (-3 * time / (rt60 * factor))
     tail = sosfilt(butter(1, rng.uniform(60, 250), "high", fs=RATE, output="sos"), tail)
     tail *= 1 - np.exp(-time / rng.uniform(0.002, 0.02))
     for _ in range(int(rng.integers(4, 14))):
         at = round(rng.uniform(0.003, 0.06) * RATE)
         tail[rng.integers(2), min(at, length - 1)] += rng.uniform(-1, 1) * np.abs(tail).max() * 3
-    silence = np.zeros((2, round(rng.uniform(*delay) * RATE)))
-    impulse = np.concatenate([silence, tail], axis=1)
+    pre_delay = np.zeros((2, round(rng.uniform(*delay) * RATE)))
+    impulse = np.concatenate([pre_delay, tail], axis=1)
     return Space((impulse / np.sqrt((impulse**2).sum() / 2)).astype(np.float32))
 
 
 def echo(audio: np.ndarray, seconds: float, feedback: float, repeats: int = 5) -> np.ndarray:
-    """The repeats of a delay, from side to side, each duller than the one before."""
+    """The echoes of a ping-pong delay alone, each duller than the one before.
+
+    Args:
+        audio: Audio `[2, length]`.
+        seconds: Delay time in seconds.
+        feedback: Factor by which each echo is quieter than the one before.
+        repeats: Number of echoes.
+    """
     result = np.zeros_like(audio)
     shift = max(1, round(seconds * RATE))
-    voice = audio
+    wet = audio
     for repeat in range(1, repeats + 1):
         if repeat * shift >= audio.shape[1]:
             break
-        voice = equalise(voice[::-1], [Band("low pass", 5000)])
-        result[:, repeat * shift :] += voice[:, : -repeat * shift] * np.float32(feedback**repeat)
+        wet = equalise(wet[::-1], [Band("low pass", 5000)])
+        result[:, repeat * shift :] += wet[:, : -repeat * shift] * np.float32(feedback**repeat)
     return result
 
 
 def chorus(audio: np.ndarray, rate: float, depth: float, rng: np.random.Generator) -> np.ndarray:
-    """Two copies whose delay swings at `rate` Hz by `depth` seconds, one a side, under the sound itself."""
-    frames = np.arange(audio.shape[1], dtype=np.float64)
+    """Add a copy with a modulated delay to each side.
+
+    Args:
+        audio: Audio `[2, length]`.
+        rate: Modulation rate in Hz.
+        depth: Difference between the shortest and the longest delay, in seconds.
+        rng: Source of the phases of the modulation.
+    """
+    position = np.arange(audio.shape[1], dtype=np.float64)
     wet = np.empty_like(audio)
     for side in range(2):
         phase = rng.uniform(0, 2 * np.pi)
-        delay = RATE * (0.012 + depth * (1 + np.sin(2 * np.pi * rate * frames / RATE + phase)) / 2)
-        wet[side] = np.interp(frames - delay, frames, audio[side])
+        delay = RATE * (0.012 + depth * (1 + np.sin(2 * np.pi * rate * position / RATE + phase)) / 2)
+        wet[side] = np.interp(position - delay, position, audio[side])
     return (0.75 * audio + 0.6 * wet).astype(np.float32)
 
 
 def place(audio: np.ndarray, pan: float, width: float = 1.0) -> np.ndarray:
-    """Stereo placement: `pan` from -1 to 1 at constant power, `width` scales the difference of the sides."""
+    """Place audio in the stereo field.
+
+    Args:
+        audio: Audio `[1, length]` or `[2, length]`.
+        pan: Position from -1 (left) to 1 (right), at constant power.
+        width: Factor of the side signal: 0 makes stereo mono, 1 leaves it as it is.
+
+    Returns:
+        Audio `[2, length]`.
+    """
     if len(audio) == 1:
         audio = np.repeat(audio, 2, axis=0)
     middle, side = (audio[0] + audio[1]) / 2, (audio[0] - audio[1]) / 2 * np.float32(width)
@@ -279,7 +331,7 @@ def place(audio: np.ndarray, pan: float, width: float = 1.0) -> np.ndarray:
 
 
 def loudness(audio: np.ndarray) -> float:
-    """Integrated loudness in LUFS (ITU-R BS.1770-4, gated), of stereo; -120 for silence."""
+    """Integrated loudness of audio `[2, length]` in LUFS, gated (ITU-R BS.1770-4); -120 for silence."""
     weighted = equalise(audio, [Band("high shelf", 1682, 4.0, 0.707), Band("high pass", 38, q=0.5)])
     hop = RATE // 10
     usable = weighted.shape[1] // hop * hop
@@ -290,6 +342,6 @@ def loudness(audio: np.ndarray) -> float:
     power = np.convolve(tenths, np.ones(4) / 4, "valid")
     loud = power[power > 10 ** ((-70 + 0.691) / 10)]
     if not len(loud):
-        return _SILENT
+        return _SILENCE
     loud = loud[loud > loud.mean() / 10]
     return float(-0.691 + 10 * np.log10(loud.mean()))

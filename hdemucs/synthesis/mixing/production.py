@@ -1,7 +1,7 @@
-"""The mixing desk: a channel for each part, a bus for each stem, and the mix bus.
+"""The mixing desk: a channel strip for each part, a bus for each stem, and the mix bus.
 
-The mix bus has only gains: its equaliser is linear and its compressor's and limiter's gain is computed on the
-mixture and applied to every stem alike, so that stems still add up to the mixture.
+Stems still add up to the mixture after the mix bus: its equaliser is linear, and the gain of its compressor
+and limiter is computed once and applied to all stems alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,21 +29,23 @@ from hdemucs.synthesis.mixing.effects import (
 )
 from hdemucs.synthesis.score.notes import RATE
 
-# Loudness of the stems against the whole in LU, and how much songs differ: balances of records.
+# Loudness of the stems relative to the mixture in LU, with its deviation, as found in commercial recordings.
 _BALANCE = {"drums": (-3.3, 2.2), "bass": (-8.3, 2.2), "other": (-5.5, 2.2), "vocals": (-5.2, 2.0)}
 CEILING = -0.5
-"""Highest peak of a mixture, in dB of full scale."""
+"""Highest peak of mixtures and stems, in dB of full scale."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What a song's mix shares: spaces, tempo and taste.
+    """What all channels of a song's mix have in common.
 
     Attributes:
-        beat: seconds.
-        wetness: 0 (dry) to 1.
-        drive: 0 (clean) to 1.
-        room, plate, hall: spaces for drums, voices, and all else.
+        beat: Duration of a beat in seconds.
+        wetness: Amount of reverb, 0 (dry) to 1.
+        drive: Amount of saturation, 0 (clean) to 1.
+        room: Reverb for drums.
+        plate: Reverb for voices.
+        hall: Reverb for all other parts.
     """
 
     beat: float
@@ -55,7 +57,13 @@ class Desk:
 
 
 def draw_desk(beat: float, drive: float, rng: np.random.Generator) -> Desk:
-    """A desk for one song: some are dry, some roomy."""
+    """Draw the mixing desk of a song.
+
+    Args:
+        beat: Duration of a beat in seconds.
+        drive: Amount of saturation that suits the genre, 0 to 1.
+        rng: Source of everything else.
+    """
     return Desk(
         beat,
         float(rng.beta(1.3, 2.0)),
@@ -67,7 +75,7 @@ def draw_desk(beat: float, drive: float, rng: np.random.Generator) -> Desk:
 
 
 def mix_drums(audio: np.ndarray, desk: Desk, rng: np.random.Generator) -> np.ndarray:
-    """The bus of the drums: close microphones, the room, parallel compression, tape."""
+    """Mix the drum bus: close microphones, room, parallel compression, tape saturation."""
     dry = equalise(audio, [Band("high pass", rng.uniform(25, 45)), *random_tone(rng, 3, 3.5)])
     dry = brighten(dry, rng.normal(-20, 4))
     if rng.random() < 0.75:
@@ -87,12 +95,19 @@ def mix_drums(audio: np.ndarray, desk: Desk, rng: np.random.Generator) -> np.nda
 
 
 def mix_bass(audio: np.ndarray, drive: float | None, desk: Desk, rng: np.random.Generator) -> np.ndarray:
-    """A bass: amplified beside the direct sound, compressed, in the middle."""
+    """Mix the bass: direct signal and amplifier blended, compressed, in the centre.
+
+    Args:
+        audio: Bass `[2, length]`, before the amplifier.
+        drive: Gain of the amplifier in dB; None for no amplifier.
+        desk: Mixing desk of the song.
+        rng: Source of the settings.
+    """
     direct = place(audio.mean(axis=0, keepdims=True), 0.0)
     if drive is not None and drive > -6 and rng.random() < 0.75:
         amplified = place(amplify(audio, drive, rng), 0.0)
         share = rng.uniform(0.2, 0.7)
-        direct = _match(direct) * (1 - share) + _match(amplified) * share
+        direct = _normalise_level(direct) * (1 - share) + _normalise_level(amplified) * share
     mixed = equalise(direct, [Band("high pass", rng.uniform(28, 48)), *random_tone(rng, 3, 4)])
     if rng.random() < 0.8:
         mixed = brighten(mixed, rng.normal(-28, 6), 1200)
@@ -112,18 +127,20 @@ def mix_bass(audio: np.ndarray, drive: float | None, desk: Desk, rng: np.random.
 def mix_part(
     takes: Sequence[np.ndarray], role: str, drive: float | None, desk: Desk, rng: np.random.Generator
 ) -> np.ndarray:
-    """A channel of the accompaniment.
+    """Mix a part of the accompaniment.
 
     Args:
-        takes: one, or two or four of the same part: those stand at either side, as double-tracked guitars do.
-        role: as in `genres.Layer`.
-        drive: of the amplifier in dB; None for none.
-        desk: of the song.
+        takes: One take, or two or four takes of the same part, panned apart as double-tracked guitars are.
+        role: Role of the part, see `genres.Layer`.
+        drive: Gain of the amplifier in dB; None for no amplifier.
+        desk: Mixing desk of the song.
+        rng: Source of the settings.
     """
     sides = (0.0,) if len(takes) == 1 else (-1.0, 1.0, -0.6, 0.6)[: len(takes)]
     spread = rng.uniform(0.6, 1.0)
     placed = [
-        place(_played(take, drive, rng), side * spread) for take, side in zip(takes, sides, strict=True)
+        place(_through_amplifier(take, drive, rng), side * spread)
+        for take, side in zip(takes, sides, strict=True)
     ]
     mixed = np.sum(placed, axis=0)
     tone = [Band("high pass", float(np.exp(rng.uniform(np.log(30), np.log(180))))), *random_tone(rng, 3, 4)]
@@ -151,11 +168,14 @@ def mix_part(
 def mix_voice(
     audio: np.ndarray, desk: Desk, rng: np.random.Generator, *, lead: bool, pan: float = 0.0
 ) -> np.ndarray:
-    """Voices, mono or stereo: equalised, compressed twice, with plate and delay.
+    """Mix vocals: equalised, compressed twice, with plate reverb and delay.
 
     Args:
-        lead: in front; backing voices are duller and wetter.
-        pan: -1 to 1.
+        audio: Vocals, mono or stereo.
+        desk: Mixing desk of the song.
+        rng: Source of the settings.
+        lead: Whether this is the lead; backing vocals are duller and wetter.
+        pan: Position from -1 (left) to 1 (right).
     """
     tone = [
         Band("high pass", float(rng.uniform(70, 140))),
@@ -184,7 +204,7 @@ def mix_voice(
 
 
 def balance(stems: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Stems at the loudness that they have in records, with the differences between records."""
+    """Set the loudness of each stem as in commercial recordings, with the variation between them."""
     balanced = {}
     for name, stem in stems.items():
         middle, deviation = _BALANCE[name]
@@ -195,12 +215,13 @@ def balance(stems: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[s
 
 
 def duck(audio: np.ndarray, times: Sequence[float], depth: float, recovery: float) -> np.ndarray:
-    """Pushed down at every kick, as side-chain compressors do in dance music.
+    """Duck audio at every kick, like the side-chain compression of dance music.
 
     Args:
-        times: of the kicks, in seconds.
-        depth: dB.
-        recovery: seconds.
+        audio: Audio to duck.
+        times: Times of the kicks in seconds.
+        depth: Gain reduction at the kick in dB.
+        recovery: Time in seconds until the gain is back.
     """
     curve = np.zeros(audio.shape[1], np.float32)
     dip = -depth * (1 - np.linspace(0, 1, max(1, round(recovery * RATE)), dtype=np.float32)) ** 2
@@ -213,11 +234,11 @@ def duck(audio: np.ndarray, times: Sequence[float], depth: float, recovery: floa
 
 
 def master(stems: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The mix bus: equaliser, compressor and limiter, each the same for all stems.
+    """Send the stems through the mix bus: equaliser, compressor and limiter, the same for all stems.
 
     Returns:
-        stems of which none, nor their sum, peaks above `CEILING` dB, as
-        loud as records are, mostly -14 to -8 LUFS.
+        Stems as loud together as commercial recordings, mostly -14 to -8 LUFS; neither a stem nor the mixture
+        peaks above `CEILING`.
     """
     tilt = [
         Band("low shelf", 120, float(rng.normal(0, 1.2))),
@@ -235,25 +256,27 @@ def master(stems: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[st
             total * curve, loud - depth, ratio, rng.uniform(0.005, 0.03), rng.uniform(0.05, 0.3)
         )
         curve = curve * reduction * gain(depth * (1 - 1 / ratio) * 0.6)
-    every = np.concatenate([total, *mixed.values()])  # a stem may peak above the mixture
+    linked = np.concatenate([total, *mixed.values()])  # a stem may peak above the mixture
     for _ in range(2):
-        curve = curve * limiter_gain(every * curve, CEILING, rng.uniform(0.004, 0.04))
+        curve = curve * limiter_gain(linked * curve, CEILING, rng.uniform(0.004, 0.04))
     return {name: stem * curve for name, stem in mixed.items()}
 
 
-def _played(take: np.ndarray, drive: float | None, rng: np.random.Generator) -> np.ndarray:
-    """Through an amplifier, if the instrument has one and it is heard, at one level."""
-    heard = drive is not None and (drive > 6 or rng.random() < 0.7)
-    return _match(amplify(take, drive, rng) if heard and drive is not None else take)
+def _through_amplifier(take: np.ndarray, drive: float | None, rng: np.random.Generator) -> np.ndarray:
+    """Amplify a take if its instrument has an amplifier, and set a common level."""
+    if drive is not None and (drive > 6 or rng.random() < 0.7):
+        take = amplify(take, drive, rng)
+    return _normalise_level(take)
 
 
-def _match(audio: np.ndarray) -> np.ndarray:
-    """At a root mean square of 0.1 where it sounds."""
+def _normalise_level(audio: np.ndarray) -> np.ndarray:
+    """Scale audio to an RMS of 0.1 where it sounds."""
     power = (audio**2).mean(axis=0)
     loud = power[power > power.max(initial=0) * 1e-4]
     return audio * np.float32(0.1 / np.sqrt(loud.mean())) if len(loud) and loud.mean() > 1e-14 else audio
 
 
-def _tremolo(frames: int, period: float, depth: float) -> np.ndarray:
-    wave = np.sin(2 * np.pi * np.arange(frames) / (RATE * period))
+def _tremolo(length: int, period: float, depth: float) -> np.ndarray:
+    """Gain of a tremolo for every sample, with its period in seconds."""
+    wave = np.sin(2 * np.pi * np.arange(length) / (RATE * period))
     return (1 - depth * (0.5 + 0.5 * wave)).astype(np.float32)

@@ -1,1 +1,1 @@
-"""What is played: genres, form, harmony, grooves, melodies, bass lines and accompaniments."""
+"""What is played: genres, song forms, harmony, grooves, melodies, bass lines and accompaniment."""

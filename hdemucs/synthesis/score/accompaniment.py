@@ -1,4 +1,4 @@
-"""Accompaniment: how guitars, keys, strings, horns and synthesisers play a song's chords."""
+"""Accompaniment: how guitars, keyboards, strings, horns and synthesisers play the chords of a song."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,75 +7,86 @@ import numpy as np
 
 from hdemucs.synthesis.score.form import Form, Section
 from hdemucs.synthesis.score.genres import Layer
-from hdemucs.synthesis.score.harmony import nearest, voice
+from hdemucs.synthesis.score.harmony import nearest_pitch, voice_chord
 from hdemucs.synthesis.score.melody import lead_melody
 from hdemucs.synthesis.score.notes import Note
 
 
 @dataclass(frozen=True)
-class Player:
-    """What a role's pattern is made for: one part in one section.
+class Accompanist:
+    """A musician who plays one part in one section.
 
     Attributes:
-        low: MIDI number of the lowest note of the register.
-        shape: draws the pattern: equal in all sections of one kind.
-        hand: draws what differs at every stroke.
+        form: Plan of the song.
+        section: Section to play.
+        low: MIDI note number of the bottom of the register.
+        pattern_rng: Source of the pattern; gives the same one in all sections of a kind.
+        feel_rng: Source of the imprecision that makes every note a little different.
     """
 
     form: Form
     section: Section
     low: int
-    shape: np.random.Generator
-    hand: np.random.Generator
+    pattern_rng: np.random.Generator
+    feel_rng: np.random.Generator
 
     @property
     def steps(self) -> int:
-        """Steps of a bar."""
+        """Steps per bar."""
         return self.form.grid.steps
 
     @property
     def half(self) -> int:
-        """Steps of half a beat, rounded down: an eighth, or a triplet."""
+        """Steps in half a beat, rounded down: an eighth note, or a triplet."""
         return max(1, self.form.grid.division // 2)
 
     def note(
         self, bar: int, step: float, length: float, pitch: float, level: float, delay: float = 0.0
     ) -> Note:
-        """A note by steps, played as a hand would: `length` in steps, `delay` in seconds."""
+        """A note with a player's imprecision in time and loudness.
+
+        Args:
+            bar: Bar, counted from the start of the song.
+            step: Step of the bar.
+            length: Length in steps.
+            pitch: MIDI note number.
+            level: Loudness from 0 to 1, before the section's energy is taken into account.
+            delay: Seconds by which the note comes late.
+        """
         grid = self.form.grid
-        start = max(0.0, grid.time(bar, step) + delay + 0.006 * self.hand.standard_normal())
+        start = max(0.0, grid.time(bar, step) + delay + 0.006 * self.feel_rng.standard_normal())
         end = grid.time(bar, step + length) + delay
-        velocity = level * (0.65 + 0.35 * self.section.energy) + 0.05 * self.hand.standard_normal()
+        velocity = level * (0.65 + 0.35 * self.section.energy) + 0.05 * self.feel_rng.standard_normal()
         return Note(start, max(end - start, 0.04), pitch, float(np.clip(velocity, 0.1, 1)))
 
     def voicings(self, size: int | None = None) -> dict[int, list[list[int]]]:
-        """Voiced chords of every bar, led from one to the next."""
+        """The voiced chords of every bar, with smooth voice leading; `size` limits the notes of a chord."""
         led: dict[int, list[list[int]]] = {}
         last: list[int] | None = None
         for bar in self.section.bars:
             led[bar] = []
             for chord in self.section.chords[(bar - self.section.bars.start) % len(self.section.chords)]:
-                last = voice(chord, last, self.low, size)
+                last = voice_chord(chord, last, self.low, size)
                 led[bar].append(last)
         return led
 
     def root(self, bar: int, step: float) -> int:
-        """The chord's bass as a MIDI number between 33 and 44: the left hand's."""
+        """Bass note of the chord at a step, for the left hand: a MIDI note number from 33 to 44."""
         return 33 + (self.section.chord(bar, step, self.steps).bass - 33) % 12
 
     def chord_at(self, led: list[list[int]], step: float) -> list[int]:
-        """The voiced chord at a step of a bar."""
+        """Choose from the voiced chords of a bar, as `voicings` returns them, the one at a step."""
         return led[min(int(step * len(led) // self.steps), len(led) - 1)]
 
 
 def play_layer(form: Form, layer: Layer, low: int, rng: np.random.Generator) -> list[Note]:
-    """One accompanying part of a whole song.
+    """Write one part of the accompaniment of a song.
 
     Args:
-        form: the song's plan.
-        layer: role and entry.
-        low: lowest note of the register, as a MIDI number.
-        rng: draws patterns and inexactness.
+        form: Plan of the song.
+        layer: Role of the part, and the energy from which it plays.
+        low: MIDI note number of the bottom of the register.
+        rng: Source of the patterns and of the player's imprecision.
     """
     if layer.role == "lead":
         return lead_melody(form, low + 12, layer.entry, rng)
@@ -84,34 +95,35 @@ def play_layer(form: Form, layer: Layer, low: int, rng: np.random.Generator) -> 
     for section in form.sections:
         if section.energy + 0.1 * rng.standard_normal() < layer.entry:
             continue
-        shape = np.random.default_rng([seed, section.number])
-        notes += ROLES[layer.role](Player(form, section, low, shape, rng))
+        pattern_rng = np.random.default_rng([seed, section.number])
+        notes += ROLES[layer.role](Accompanist(form, section, low, pattern_rng, rng))
     return notes
 
 
-def _pad(player: Player) -> list[Note]:
-    deep = player.shape.random() < 0.4
+def _pad(player: Accompanist) -> list[Note]:
+    """Sustained chords, sometimes with the bass note."""
+    with_bass = player.pattern_rng.random() < 0.4
     notes = []
     for bar, led in player.voicings().items():
         length = player.steps / len(led)
         for index, chord in enumerate(led):
-            pitches = [player.root(bar, index * length), *chord] if deep else chord
+            pitches = [player.root(bar, index * length), *chord] if with_bass else chord
             notes += [player.note(bar, index * length, length * 1.02, pitch, 0.6) for pitch in pitches]
     return notes
 
 
-def _comp(player: Player) -> list[Note]:
-    """Chords in a rhythm of the song's own, the left hand on the first beat."""
+def _comp(player: Accompanist) -> list[Note]:
+    """Comping: chords in a rhythm drawn for the song, sometimes with the left hand on the downbeat."""
     steps, beat = player.steps, player.form.grid.division
-    if player.shape.random() < 0.35:
+    if player.pattern_rng.random() < 0.35:
         rhythm = list(range(0, steps, beat))
     else:
-        count = int(player.shape.integers(2, 6))
-        places = np.array([player.form.grid.weight(step) for step in range(steps)])
-        drawn = player.shape.choice(steps, min(count, steps), replace=False, p=places / places.sum())
+        count = int(player.pattern_rng.integers(2, 6))
+        weights = np.array([player.form.grid.weight(step) for step in range(steps)])
+        drawn = player.pattern_rng.choice(steps, min(count, steps), replace=False, p=weights / weights.sum())
         rhythm = sorted({0, *(int(step) for step in drawn)})
-    held = player.shape.uniform(0.4, 1.0)
-    bass = player.shape.random() < 0.5
+    held = player.pattern_rng.uniform(0.4, 1.0)
+    bass = player.pattern_rng.random() < 0.5
     notes = []
     for bar, led in player.voicings().items():
         for step, end in zip(rhythm, [*rhythm[1:], steps], strict=True):
@@ -135,9 +147,9 @@ _STRUMS = (
 )
 
 
-def _strum(player: Player) -> list[Note]:
-    """Down- and upstrokes over six strings, string after string."""
-    pattern = _STRUMS[player.shape.integers(len(_STRUMS))]
+def _strum(player: Accompanist) -> list[Note]:
+    """Strummed down- and upstrokes, string after string."""
+    pattern = _STRUMS[player.pattern_rng.integers(len(_STRUMS))]
     notes = []
     for bar, led in player.voicings().items():
         strokes = [step for step in range(player.steps) if pattern[step % 16] != "."]
@@ -145,17 +157,17 @@ def _strum(player: Player) -> list[Note]:
             chord = player.chord_at(led, step)
             strings = sorted({*chord, *(pitch + 12 for pitch in chord[:2]), chord[-1] - 12})
             down = pattern[step % 16] == "d"
-            spread = player.hand.uniform(0.006, 0.016)
+            spread = player.feel_rng.uniform(0.006, 0.016)
             for index, pitch in enumerate(strings if down else strings[:1:-1]):
                 level = (0.75 if down else 0.55) + 0.15 * player.form.grid.weight(step)
                 notes.append(player.note(bar, step, end - step, pitch, level, index * spread))
     return notes
 
 
-def _pick(player: Player) -> list[Note]:
-    """Fingerpicking: thumb on the beats, fingers between."""
+def _pick(player: Accompanist) -> list[Note]:
+    """Fingerpicking: the thumb on the beats, the fingers in between."""
     steps, half = player.steps, player.half
-    order = player.shape.permutation([1, 2, 3, 2, 3, 1, 2, 3])
+    order = player.pattern_rng.permutation([1, 2, 3, 2, 3, 1, 2, 3])
     notes = []
     for bar, led in player.voicings().items():
         for index, step in enumerate(range(0, steps, half)):
@@ -169,12 +181,13 @@ def _pick(player: Player) -> list[Note]:
     return notes
 
 
-def _arp(player: Player) -> list[Note]:
+def _arp(player: Accompanist) -> list[Note]:
+    """Arpeggios: up, down, up and down, or skipping."""
     steps = player.steps
-    pace = int(player.shape.choice([1, player.half, player.half]))
-    direction = int(player.shape.integers(4))
-    held = player.shape.uniform(0.5, 2.0)
-    octaves = int(player.shape.integers(1, 3))
+    pace = int(player.pattern_rng.choice([1, player.half, player.half]))
+    direction = int(player.pattern_rng.integers(4))
+    held = player.pattern_rng.uniform(0.5, 2.0)
+    octaves = int(player.pattern_rng.integers(1, 3))
     notes = []
     for bar, led in player.voicings().items():
         for index, step in enumerate(range(0, steps, pace)):
@@ -191,10 +204,10 @@ def _arp(player: Player) -> list[Note]:
     return notes
 
 
-def _power(player: Player) -> list[Note]:
-    """Power chords: held, with the kick, or muted eighths."""
+def _power(player: Accompanist) -> list[Note]:
+    """Power chords: sustained, with the kick drum, in eighths, or palm-muted between accents."""
     steps = player.steps
-    style = int(player.shape.integers(4))
+    style = int(player.pattern_rng.integers(4))
     pace = player.half
     if style == 0:
         rhythm = [0]
@@ -202,7 +215,7 @@ def _power(player: Player) -> list[Note]:
         rhythm = player.section.groove.kick or [0]
     else:
         rhythm = list(range(0, steps, pace))
-    accents = {0, *(int(step) for step in player.shape.choice(steps, 3, replace=False))}
+    accents = {0, *(int(step) for step in player.pattern_rng.choice(steps, 3, replace=False))}
     notes = []
     for bar in player.section.bars:
         for step, end in zip(rhythm, [*rhythm[1:], steps], strict=True):
@@ -215,18 +228,18 @@ def _power(player: Player) -> list[Note]:
     return notes
 
 
-def _riff(player: Player) -> list[Note]:
-    """An ostinato of one or two bars on the pentatonic, moved with the chords' roots or not."""
+def _riff(player: Accompanist) -> list[Note]:
+    """A pentatonic riff of one or two bars, which may follow the roots of the chords."""
     steps = player.steps
-    length = steps * int(player.shape.integers(1, 3))
-    follows = player.shape.random() < 0.4
-    doubled = player.shape.random() < 0.25
+    length = steps * int(player.pattern_rng.integers(1, 3))
+    follows = player.pattern_rng.random() < 0.4
+    doubled = player.pattern_rng.random() < 0.25
     riff = []
     place, pitch = 0, float(player.low)
     while place < length:
-        duration = int(player.shape.choice([1, 2, 2, 3, 4, 6]))
-        if player.shape.random() < 0.8:
-            pitch = float(np.clip(pitch + player.shape.integers(-4, 5), player.low, player.low + 14))
+        duration = int(player.pattern_rng.choice([1, 2, 2, 3, 4, 6]))
+        if player.pattern_rng.random() < 0.8:
+            pitch = float(np.clip(pitch + player.pattern_rng.integers(-4, 5), player.low, player.low + 14))
             riff.append((place, min(duration, length - place), pitch))
         place += duration
     notes = []
@@ -236,19 +249,19 @@ def _riff(player: Player) -> list[Note]:
                 continue
             chord = player.section.chord(bar, place % steps, steps)
             offset = (chord.root - player.form.key.tonic + 5) % 12 - 5 if follows else 0
-            played = nearest(pitch + offset, player.form.key.pentatonic)
+            played = nearest_pitch(pitch + offset, player.form.key.pentatonic)
             notes.append(player.note(bar, place % steps, duration * 0.95, played, 0.8))
             if doubled:
                 notes.append(player.note(bar, place % steps, duration * 0.95, played + 12, 0.7))
     return notes
 
 
-def _stab(player: Player) -> list[Note]:
-    """Short chords off the beat, every second bar or so."""
+def _stab(player: Accompanist) -> list[Note]:
+    """Stabs: short chords off the downbeat, in every bar, every second or every fourth."""
     steps = player.steps
-    rhythm = sorted(int(step) for step in player.shape.choice(range(1, steps), 3, replace=False))
-    every = int(player.shape.choice([1, 2, 2, 4]))
-    held = player.shape.uniform(0.6, 2.5)
+    rhythm = sorted(int(step) for step in player.pattern_rng.choice(range(1, steps), 3, replace=False))
+    every = int(player.pattern_rng.choice([1, 2, 2, 4]))
+    held = player.pattern_rng.uniform(0.6, 2.5)
     notes = []
     for index, (bar, led) in enumerate(player.voicings().items()):
         if index % every == every - 1:
@@ -257,27 +270,27 @@ def _stab(player: Player) -> list[Note]:
     return notes
 
 
-def _scratch(player: Player) -> list[Note]:
-    """A funk guitar's right hand: sixteenths on the upper strings, most of them damped."""
-    open_steps = {int(step) for step in player.shape.choice(player.steps, 5, replace=False)}
-    damped = {step for step in range(player.steps) if player.shape.random() < 0.4}
+def _scratch(player: Accompanist) -> list[Note]:
+    """Funk guitar scratching: sixteenths on the upper strings, many of them muted."""
+    open_steps = {int(step) for step in player.pattern_rng.choice(player.steps, 5, replace=False)}
+    muted = {step for step in range(player.steps) if player.pattern_rng.random() < 0.4}
     notes = []
     for bar, led in player.voicings(3).items():
-        for step in sorted(open_steps | damped):
+        for step in sorted(open_steps | muted):
             length, level = (0.9, 0.75) if step in open_steps else (0.2, 0.4)
             chord = player.chord_at(led, step)
             notes += [player.note(bar, step, length, p, level, 0.004 * i) for i, p in enumerate(chord)]
     return notes
 
 
-def _skank(player: Player) -> list[Note]:
-    """Reggae's off-beats; organs bubble around them."""
+def _skank(player: Accompanist) -> list[Note]:
+    """Reggae skank: chords on the off-beats, sometimes doubled like an organ bubble."""
     beat, half = player.form.grid.division, player.half
-    doubled = player.shape.random() < 0.3
+    doubled = player.pattern_rng.random() < 0.3
     places = [step + half for step in range(0, player.steps, beat)]
     if doubled:
         places = sorted([*places, *(place + 1 for place in places if place + 1 < player.steps)])
-    held = player.shape.uniform(0.4, 0.9)
+    held = player.pattern_rng.uniform(0.4, 0.9)
     return [
         player.note(bar, step, held, pitch, 0.75)
         for bar, led in player.voicings().items()
@@ -286,9 +299,11 @@ def _skank(player: Player) -> list[Note]:
     ]
 
 
-def _montuno(player: Player) -> list[Note]:
-    """Octaves and chord notes against the clave."""
-    steps = [0, 3, 6, 8, 10, 12, 14] if player.shape.random() < 0.5 else [0, 2, 3, 5, 6, 8, 10, 11, 13, 14]
+def _montuno(player: Accompanist) -> list[Note]:
+    """Montuno: octaves and chord notes in a syncopated pattern."""
+    steps = (
+        [0, 3, 6, 8, 10, 12, 14] if player.pattern_rng.random() < 0.5 else [0, 2, 3, 5, 6, 8, 10, 11, 13, 14]
+    )
     notes = []
     for bar, led in player.voicings().items():
         for index, step in enumerate(step for step in steps if step < player.steps):
@@ -301,8 +316,8 @@ def _montuno(player: Player) -> list[Note]:
     return notes
 
 
-def _oompah(player: Player) -> list[Note]:
-    """Bass on the first beat, chords on the others."""
+def _oompah(player: Accompanist) -> list[Note]:
+    """Oompah: the bass on the first beat, chords on the others."""
     beat = player.form.grid.division
     notes = []
     for bar, led in player.voicings().items():
@@ -312,8 +327,8 @@ def _oompah(player: Player) -> list[Note]:
     return notes
 
 
-def _bossa(player: Player) -> list[Note]:
-    """Thumb on the halves, chords anticipating."""
+def _bossa(player: Accompanist) -> list[Note]:
+    """Bossa nova guitar: the thumb on the half notes, syncopated chords above."""
     notes = []
     for bar, led in player.voicings().items():
         for step in (0, player.steps // 2):
@@ -324,7 +339,7 @@ def _bossa(player: Player) -> list[Note]:
     return notes
 
 
-ROLES: dict[str, Callable[[Player], list[Note]]] = {
+ROLES: dict[str, Callable[[Accompanist], list[Note]]] = {
     "pad": _pad,
     "comp": _comp,
     "strum": _strum,
@@ -339,4 +354,4 @@ ROLES: dict[str, Callable[[Player], list[Note]]] = {
     "oompah": _oompah,
     "bossa": _bossa,
 }
-"""Ways to play chords; `lead` plays melodies instead (see `melody.lead_melody`)."""
+"""Role -> function that plays it; the role `lead` plays melodies instead, see `melody.lead_melody`."""

@@ -1,26 +1,26 @@
-"""Bass lines: what the bass plays under the chords, with the bass drum."""
+"""Bass lines: what the bass plays under the chords and with the kick drum."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from hdemucs.synthesis.score.form import Form, Section
-from hdemucs.synthesis.score.harmony import Key, nearest
+from hdemucs.synthesis.score.harmony import nearest_pitch
 from hdemucs.synthesis.score.notes import Note
 
-LOWEST = 28  # the low E of a bass guitar
-_Step = tuple[int, float, str]  # step of a bar, length in steps, interval
+LOWEST = 28  # MIDI note number of the low E string
+_BassNote = tuple[int, float, str]  # step of the bar, length in steps, interval or way to choose it
 
 _INTERVALS = {"root": 0, "octave": 12, "fifth": 7, "below": -5}
 
 
 def play_bass(form: Form, style: str, rng: np.random.Generator) -> list[Note]:
-    """The bass of a whole song.
+    """Write the bass line of a song.
 
     Args:
-        form: the song's plan.
-        style: key of `STYLES`.
-        rng: draws patterns (one for each kind of section) and the player's inexactness.
+        form: Plan of the song.
+        style: Key of `STYLES`.
+        rng: Source of the patterns, one per kind of section, and of the player's imprecision.
     """
     seed = int(rng.integers(2**32))
     notes: list[Note] = []
@@ -35,8 +35,9 @@ def play_bass(form: Form, style: str, rng: np.random.Generator) -> list[Note]:
 
 
 def _play_bar(
-    form: Form, section: Section, bar: int, pattern: list[_Step], rng: np.random.Generator
+    form: Form, section: Section, bar: int, pattern: list[_BassNote], rng: np.random.Generator
 ) -> list[Note]:
+    """Play the pattern over the chords of a bar."""
     grid = form.grid
     notes = []
     for index, (step, length, interval) in enumerate(pattern):
@@ -48,7 +49,7 @@ def _play_bar(
         if interval == "chord":
             pitch = root + int(rng.choice([i for i in chord.intervals if i < 12]))
         elif interval == "scale":
-            pitch = nearest(root + int(rng.choice([2, 3, 5, 7, 9, 10])), form.key.pentatonic)
+            pitch = nearest_pitch(root + int(rng.choice([2, 3, 5, 7, 9, 10])), form.key.pentatonic)
         elif interval == "approach":
             pitch = target + int(rng.choice([-1, 1, 2, -2]))
         elif interval == "next":
@@ -64,15 +65,15 @@ def _play_bar(
             Note(
                 max(start, 0.0),
                 max(end - start, 0.05),
-                _in_range(pitch, form.key),
+                _in_range(pitch),
                 float(np.clip(velocity, 0.2, 1)),
             )
         )
     return notes
 
 
-def _in_range(pitch: int, key: Key) -> int:
-    """Folded to the instrument's low register; below low E by an octave up."""
+def _in_range(pitch: int) -> int:
+    """Move a pitch by octaves into the two octaves above low E."""
     while pitch < LOWEST:
         pitch += 12
     while pitch > LOWEST + 24:
@@ -80,55 +81,55 @@ def _in_range(pitch: int, key: Key) -> int:
     return pitch
 
 
-def _legato(steps: list[int], bar: int, intervals: list[str], held: float) -> list[_Step]:
-    """Notes that last until the next, by a part of the time."""
+def _legato(steps: list[int], bar: int, intervals: list[str], held: float) -> list[_BassNote]:
+    """Notes that each last for a fraction `held` of the time until the next one."""
     ends = [*steps[1:], bar]
     return [(step, (end - step) * held, name) for step, end, name in zip(steps, ends, intervals, strict=True)]
 
 
-def _roots(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _roots(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = [[0], [0, bar // 2], [0, bar - beat]][rng.integers(3)]
     return _legato(steps, bar, ["root"] * len(steps), float(rng.uniform(0.7, 1.0)))
 
 
-def _kick(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _kick(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = section.groove.kick or [0]
     names = ["root" if rng.random() < 0.85 else str(rng.choice(["fifth", "octave"])) for _ in steps]
     return _legato(steps, bar, names, float(rng.uniform(0.5, 1.0)))
 
 
-def _eighths(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _eighths(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = list(range(0, bar, 2 if beat == 4 else 1))
     return _legato(steps, bar, ["root"] * len(steps), float(rng.uniform(0.6, 0.95)))
 
 
-def _octaves(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _octaves(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = list(range(0, bar, 2 if beat == 4 else 1))
     return _legato(
         steps, bar, ["root" if i % 2 == 0 else "octave" for i in range(len(steps))], rng.uniform(0.5, 0.9)
     )
 
 
-def _offbeat(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _offbeat(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = list(range(beat // 2, bar, beat))
     if rng.random() < 0.4:
         steps = sorted({*steps, *range(beat - 1, bar, beat)})
     return [(step, float(rng.uniform(0.8, 1.8)), "root") for step in steps]
 
 
-def _walking(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _walking(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = list(range(0, bar, beat))
     names = ["root", *["chord"] * (len(steps) - 2), "approach"]
     return _legato(steps, bar, names, 0.92)
 
 
-def _walking_eighths(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _walking_eighths(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = list(range(0, bar, beat // 2))
     names = ["root" if i == 0 else "approach" if i == len(steps) - 1 else "chord" for i in range(len(steps))]
     return _legato(steps, bar, names, 0.8)
 
 
-def _two(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _two(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     if bar // beat == 3:
         return [(0, beat * 0.9, "root")]
     steps, names = [0, bar // 2], ["root", str(rng.choice(["fifth", "below"]))]
@@ -137,14 +138,14 @@ def _two(section: Section, bar: int, beat: int, rng: np.random.Generator) -> lis
     return _legato(steps, bar, names, float(rng.uniform(0.5, 0.9)))
 
 
-def _melodic(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
-    own = rng.choice(range(2, bar, 2), size=min(3, bar // 4), replace=False)
-    steps = sorted({0, *section.groove.kick[:3], *map(int, own)})
+def _melodic(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
+    added = rng.choice(range(2, bar, 2), size=min(3, bar // 4), replace=False)
+    steps = sorted({0, *section.groove.kick[:3], *map(int, added)})
     names = ["root", *(str(rng.choice(["root", "fifth", "octave", "scale", "chord"])) for _ in steps[1:])]
     return _legato(steps, bar, names, float(rng.uniform(0.6, 0.95)))
 
 
-def _funk(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _funk(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     chances = [0.25 if step % 2 else 0.45 for step in range(bar)]
     steps = sorted({0, *section.groove.kick, *(s for s in range(1, bar) if rng.random() < chances[s] * 0.6)})
     names = ["root", *(str(rng.choice(["root", "root", "octave", "scale", "fifth"])) for _ in steps[1:])]
@@ -154,18 +155,18 @@ def _funk(section: Section, bar: int, beat: int, rng: np.random.Generator) -> li
     ]
 
 
-def _reggae(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
-    shapes = [[2, 4, 6, 10, 12], [0, 3, 6, 8], [4, 6, 8, 10, 14], [0, 6, 8, 10], [0, 2, 4, 10, 12]]
-    steps = [step for step in shapes[rng.integers(len(shapes))] if step < bar]
+def _reggae(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
+    patterns = [[2, 4, 6, 10, 12], [0, 3, 6, 8], [4, 6, 8, 10, 14], [0, 6, 8, 10], [0, 2, 4, 10, 12]]
+    steps = [step for step in patterns[rng.integers(len(patterns))] if step < bar]
     names = [str(rng.choice(["root", "root", "chord", "fifth", "scale"])) for _ in steps]
     return _legato(steps, bar, names, 0.7)
 
 
-def _tumbao(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _tumbao(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     return [(beat + beat // 2, beat * 1.4, "fifth"), (bar - beat, beat * 1.4, "next")]
 
 
-def _reese(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _reese(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     return (
         _legato([0], bar, ["root"], 1.0)
         if rng.random() < 0.5
@@ -173,13 +174,13 @@ def _reese(section: Section, bar: int, beat: int, rng: np.random.Generator) -> l
     )
 
 
-def _shuffle(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_Step]:
+def _shuffle(section: Section, bar: int, beat: int, rng: np.random.Generator) -> list[_BassNote]:
     steps = sorted({*range(0, bar, 3), *range(2, bar, 3)})
-    shape = ["root", "root", "fifth", "fifth", "octave", "octave", "fifth", "fifth"]
-    return _legato(steps, bar, [shape[i % 8] for i in range(len(steps))], 0.75)
+    contour = ["root", "root", "fifth", "fifth", "octave", "octave", "fifth", "fifth"]
+    return _legato(steps, bar, [contour[i % 8] for i in range(len(steps))], 0.75)
 
 
-STYLES: dict[str, Callable[[Section, int, int, np.random.Generator], list[_Step]]] = {
+STYLES: dict[str, Callable[[Section, int, int, np.random.Generator], list[_BassNote]]] = {
     "roots": _roots,
     "kick": _kick,
     "eighths": _eighths,
@@ -195,4 +196,4 @@ STYLES: dict[str, Callable[[Section, int, int, np.random.Generator], list[_Step]
     "reese": _reese,
     "shuffle": _shuffle,
 }
-"""Ways to play: (section, steps of a bar, steps of a beat, rng) -> the pattern of a bar."""
+"""Bass style -> function of section, steps per bar, steps per beat and rng that draws a bar's pattern."""

@@ -1,4 +1,4 @@
-"""The form of a song: sections, their energy, and the chords under each bar."""
+"""Song form: sections with their energy, chords and drum groove."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from hdemucs.synthesis.score.genres import Genre
 from hdemucs.synthesis.score.grooves import Groove, make_groove
-from hdemucs.synthesis.score.harmony import PROGRESSIONS, Chord, Key, is_minor, parse_progression
+from hdemucs.synthesis.score.harmony import PROGRESSIONS, Chord, MusicalKey, is_minor, parse_progression
 from hdemucs.synthesis.score.timing import Grid
 
-# I intro, V verse, P pre-chorus, C chorus, B bridge, S solo, D breakdown, O outro; bars follow.
+# Letters of `_KINDS`, each followed by the number of bars.
 _FORMS = (
     "I4 V8 C8 V8 C8 B4 C8 O4",
     "I4 V8 P4 C8 V8 P4 C8 S8 C8 O4",
@@ -33,14 +33,14 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the form.
+    """A section of a song.
 
     Attributes:
-        kind: `verse`, `chorus`, …; sections of one kind share chords and patterns.
-        bars: counted from the start of the song.
-        energy: 0 to 1, says who plays and how hard.
-        chords: of each bar, spread evenly over it.
-        groove: of the drums.
+        kind: `verse`, `chorus` and so on; sections of the same kind share chords and patterns.
+        bars: Its bars, counted from the start of the song.
+        energy: Intensity from 0 to 1, which decides who plays and how hard.
+        chords: Chords of each bar, evenly spaced; repeated when the section is longer.
+        groove: Drum groove.
     """
 
     kind: str
@@ -51,11 +51,11 @@ class Section:
 
     @property
     def number(self) -> int:
-        """The same for sections of one kind: they are seeded with it, so that they play the same patterns."""
+        """Seed for the patterns of the section, equal for all sections of the same kind."""
         return sum(map(ord, self.kind))
 
     def chord(self, bar: int, step: float, steps: int) -> Chord:
-        """The chord at a step of a bar (both counted on beyond their ends)."""
+        """Chord at a step of a bar; both may lie beyond the end, where the chords repeat."""
         bar += int(step // steps)
         chords = self.chords[(bar - self.bars.start) % len(self.chords)]
         return chords[int(step % steps * len(chords) // steps)]
@@ -63,16 +63,23 @@ class Section:
 
 @dataclass(frozen=True)
 class Form:
-    """A song's plan: what every player knows."""
+    """The plan of a song, shared by everybody who plays.
+
+    Attributes:
+        genre: Genre of the song.
+        grid: Metre and tempo.
+        key: Key of the song.
+        sections: Sections, from beginning to end.
+    """
 
     genre: Genre
     grid: Grid
-    key: Key
+    key: MusicalKey
     sections: tuple[Section, ...]
 
 
 def make_form(genre: Genre, rng: np.random.Generator) -> Form:
-    """A form for a style: tempo, key, sections with chords and grooves."""
+    """Draw tempo, key and sections for a song of a genre."""
     grid = Grid(
         tempo=float(rng.uniform(*genre.tempo)),
         beats=genre.beats,
@@ -87,7 +94,8 @@ def make_form(genre: Genre, rng: np.random.Generator) -> Form:
     mode = str(
         rng.choice(["minor", "minor", "dorian", "harmonic"] if minor else ["major", "major", "mixolydian"])
     )
-    key = Key(int(rng.integers(12)), mode)
+    key = MusicalKey(int(rng.integers(12)), mode)
+    # Drawn for every groove, though only the first two are played: seeds keep their songs.
     grooves = [make_groove(name, grid.steps, rng) for name in genre.grooves]
     sections: list[Section] = []
     bar = 0
@@ -113,7 +121,7 @@ def make_form(genre: Genre, rng: np.random.Generator) -> Form:
 
 
 def _groove(grooves: list[Groove], energy: float, rng: np.random.Generator) -> Groove:
-    """Most sections play the song's first groove, loud ones often another."""
+    """Draw a groove: most sections play the first one, loud ones often the second."""
     if energy > 0.7 or rng.random() < 0.25:
         return grooves[rng.integers(min(2, len(grooves)))]
     return grooves[0]

@@ -1,4 +1,4 @@
-"""What styles of music are made of: tempo, feel, harmony, grooves, bass lines and who accompanies how."""
+"""Genres: their tempo, feel, harmony, grooves, bass lines and accompaniment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ import yaml
 
 @dataclass(frozen=True)
 class Layer:
-    """One accompanying part that a style may have.
+    """A part of the accompaniment that songs of a genre may have.
 
     Attributes:
-        role: how it plays, a key of `accompaniment.ROLES`.
-        families: instruments to choose from, keys of `instruments.FAMILIES`.
-        chance: that a song has it.
-        entry: energy of a section from which it plays, 0 to 1.
+        role: How it plays: a key of `accompaniment.ROLES`, or `lead` for melodies.
+        families: Instrument families to choose from.
+        chance: Probability that a song has this part.
+        entry: Lowest section energy at which it plays, 0 to 1.
     """
 
     role: str
@@ -27,21 +27,24 @@ class Layer:
 
 @dataclass(frozen=True)
 class Genre:
-    """A style.
+    """A genre of music.
 
     Attributes:
-        tempo: range in beats a minute.
-        progressions: families in `harmony.PROGRESSIONS`.
-        grooves: in `grooves.GROOVES`, from calm to loud.
-        bass: ways of playing in `basslines`.
-        basses: families of bass instruments.
-        layers: accompanying parts.
-        kits: `acoustic`, `electronic`.
-        swing: range of `Grid.swing`; swung: steps in half a pair.
-        beats, division: of `Grid`.
-        singing: style of the voice -> share of songs.
-        gain: drive of amplifiers and buses, 0 to 1.
-        held_out: for held-out songs only.
+        name: Name in a song's title and description.
+        tempo: Lowest and highest tempo in beats per minute.
+        progressions: Families of chord progressions, keys of `harmony.PROGRESSIONS`.
+        grooves: Drum grooves, keys of `grooves.GROOVES`; songs play the first two.
+        bass: Styles of bass line, keys of `basslines.STYLES`.
+        basses: Families of bass instruments.
+        layers: Parts of the accompaniment.
+        kits: Characters of drum kits: `acoustic`, `electronic` or both.
+        swing: Least and most swing, see `Grid.swing`.
+        swung: Which notes swing, see `Grid.swung`.
+        beats: Beats per bar.
+        division: Steps per beat.
+        singing: Vocal style -> probability; styles are `sung`, `rapped` and `spoken`.
+        gain: Drive of amplifiers and buses, 0 (clean) to 1.
+        held_out: Whether it is reserved for held-out songs.
     """
 
     name: str
@@ -62,7 +65,7 @@ class Genre:
 
 
 def _read_genres() -> tuple[Genre, ...]:
-    table = yaml.safe_load((files("hdemucs.synthesis.score") / "genres.yaml").read_text())
+    table = yaml.safe_load((files("hdemucs.synthesis.score") / "genres.yaml").read_text(encoding="utf-8"))
     genres = []
     for name, entries in table.items():
         layers = tuple(Layer(**layer) for layer in entries.pop("layers"))
@@ -74,4 +77,4 @@ def _read_genres() -> tuple[Genre, ...]:
 
 
 GENRES = _read_genres()
-"""All styles; those that are held out are heard in held-out songs only."""
+"""All genres, in the order of the table."""

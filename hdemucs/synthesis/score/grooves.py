@@ -1,4 +1,4 @@
-"""Drum grooves: patterns, fills, ghost notes and the hands of a drummer."""
+"""Drum grooves: patterns, fills, ghost notes and a drummer's imprecision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from hdemucs.synthesis.score.timing import Grid
 _LEVELS = {"X": 0.95, "x": 0.8, "o": 0.55, "g": 0.28, "?": 0.5}
 
 GROOVES: dict[str, dict[str, str]] = yaml.safe_load(
-    (files("hdemucs.synthesis.score") / "grooves.yaml").read_text()
+    (files("hdemucs.synthesis.score") / "grooves.yaml").read_text(encoding="utf-8")
 )
-"""Name of a groove -> drum -> pattern; the marks are explained in the file."""
+"""Name of a groove -> drum -> pattern of one bar, in the characters that the file explains."""
 
 _FILLS = (
     {"snare": "............xoxX"},
@@ -31,7 +31,13 @@ _FILLS = (
 
 @dataclass(frozen=True)
 class Hit:
-    """A stroke: seconds, name of the drum, loudness from 0 to 1."""
+    """A drum hit.
+
+    Attributes:
+        start: Time in seconds.
+        drum: Name of the drum, a key of `kits.DRUMS`.
+        velocity: Loudness from 0 to 1.
+    """
 
     start: float
     drum: str
@@ -40,26 +46,27 @@ class Hit:
 
 @dataclass(frozen=True)
 class Groove:
-    """What a song's drummer plays in one kind of section.
+    """Drum pattern of one bar, as played in all sections of a kind.
 
     Attributes:
-        strokes: drum -> level at each step, 0 for none; negative levels are played now and then.
+        strokes: Drum -> level at each step, 0 for no hit; negative levels are played now and then.
     """
 
     strokes: dict[str, tuple[float, ...]]
 
     @property
     def kick(self) -> list[int]:
-        """Steps of the bass drum."""
+        """Steps on which the kick drum is hit."""
         return [step for step, level in enumerate(self.strokes.get("kick", ())) if level > 0]
 
 
 def make_groove(name: str, steps: int, rng: np.random.Generator) -> Groove:
-    """A groove of the table with a song's own changes: a kick more or less, other time-keeping, ghost notes.
+    """Vary a groove for one song: a kick more or less, ride instead of hi-hat, ghost notes, percussion.
 
     Args:
-        name: key of `GROOVES`.
-        steps: in a bar; patterns that are longer are cut, shorter ones repeated.
+        name: Key of `GROOVES`.
+        steps: Steps per bar; longer patterns are cut, shorter ones repeated.
+        rng: Source of the variations.
     """
     strokes = {drum: list(_levels(pattern, steps)) for drum, pattern in GROOVES[name].items()}
     weak = [step for step in range(steps) if step % 4 == 2]
@@ -90,28 +97,33 @@ def play_groove(
     fill: bool,
     crash: bool,
 ) -> list[Hit]:
-    """The hits of a section.
+    """Play a section.
 
     Args:
-        groove: what is repeated.
-        grid: beat of the song.
-        bars: of the section, counted from the start of the song.
-        energy: 0 to 1: below 0.35 only part of the kit plays, above 0.8 harder, with open hats.
-        fill: end the section with a fill.
-        crash: begin it with a crash.
+        groove: Groove to repeat.
+        grid: Metre and tempo.
+        bars: Bars of the section, counted from the start of the song.
+        energy: Intensity from 0 to 1: below 0.35 only part of the kit plays, above 0.8 there are more
+            crashes, above 0.85 the hi-hat is open.
+        rng: Source of optional hits, fills and imprecision.
+        fill: Whether the section ends with a fill.
+        crash: Whether it starts with a crash cymbal.
+
+    Returns:
+        Hits, not in order of time.
     """
     hits: list[Hit] = []
-    quiet = {"kick", "snare", "rim", "clap"} if rng.random() < 0.5 else {"snare", "clap", "crash"}
+    resting = {"kick", "snare", "rim", "clap"} if rng.random() < 0.5 else {"snare", "clap", "crash"}
     for bar in bars:
         filling = _fill(bar, bars, fill, grid, rng)
         for drum, levels in groove.strokes.items():
-            if energy < 0.35 and drum in quiet:
+            if energy < 0.35 and drum in resting:
                 continue
-            sounding = "open" if drum == "closed" and energy > 0.85 else drum
+            played = "open" if drum == "closed" and energy > 0.85 else drum
             for step, level in enumerate(levels):
-                late = filling is not None and step >= filling[1]
-                if level and not late and (level > 0 or rng.random() < 0.4):
-                    hits.append(_hit(grid, bar, step, sounding, abs(level), energy, rng))
+                in_fill = filling is not None and step >= filling[1]
+                if level and not in_fill and (level > 0 or rng.random() < 0.4):
+                    hits.append(_hit(grid, bar, step, played, abs(level), energy, rng))
         if filling is not None:
             hits += [_hit(grid, bar, step, drum, level, energy, rng) for drum, step, level in filling[0]]
         if crash and (bar == bars[0] or (energy > 0.8 and (bar - bars[0]) % 4 == 0 and rng.random() < 0.5)):
@@ -120,11 +132,10 @@ def play_groove(
 
 
 def _fill(
-    bar: int, bars: range, last: bool, grid: Grid, rng: np.random.Generator
+    bar: int, bars: range, at_end: bool, grid: Grid, rng: np.random.Generator
 ) -> tuple[list[tuple[str, int, float]], int] | None:
-    """Strokes of a fill (drum, step, level) and the step it begins at; None for a bar without one."""
-    at_end = bar == bars[-1] and last
-    if not (at_end or ((bar - bars[0]) % 4 == 3 and rng.random() < 0.25)):
+    """Draw a bar's fill, if it has one: hits as (drum, step, level), and the step at which it starts."""
+    if not ((at_end and bar == bars[-1]) or ((bar - bars[0]) % 4 == 3 and rng.random() < 0.25)):
         return None
     pattern = _FILLS[rng.integers(len(_FILLS))]
     strokes = [
@@ -141,11 +152,13 @@ def _fill(
 def _hit(
     grid: Grid, bar: int, step: int, drum: str, level: float, energy: float, rng: np.random.Generator
 ) -> Hit:
+    """A hit with a drummer's imprecision in time and loudness."""
     velocity = level * (0.75 + 0.3 * energy) * (1 + 0.07 * rng.standard_normal())
     start = grid.time(bar, step) + 0.004 * rng.standard_normal()
     return Hit(max(start, 0.0), drum, float(np.clip(velocity, 0.05, 1.0)))
 
 
 def _levels(pattern: str, steps: int) -> Sequence[float]:
+    """Level of each step of a bar, cut or repeated to the bar's length."""
     values = [-_LEVELS[mark] if mark == "?" else _LEVELS.get(mark, 0.0) for mark in pattern]
     return [values[step % len(values)] for step in range(steps)]

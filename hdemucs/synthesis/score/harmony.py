@@ -1,4 +1,4 @@
-"""Keys, chords and progressions."""
+"""Musical keys, chords and chord progressions."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SCALES = {
     "mixolydian": (0, 2, 4, 5, 7, 9, 10),
     "harmonic": (0, 2, 3, 5, 7, 8, 11),
 }
-"""Semitones above the tonic."""
+"""Mode -> its scale, in semitones above the tonic."""
 
 PENTATONIC = {"major": (0, 2, 4, 7, 9), "mixolydian": (0, 2, 4, 7, 9)}
 _MINOR_PENTATONIC = (0, 3, 5, 7, 10)
@@ -38,11 +38,11 @@ QUALITIES = {
     "m7b5": (0, 3, 6, 10),
     "aug": (0, 4, 8),
 }
-"""Intervals of chords, in semitones above the root."""
+"""Chord quality, as written after the roman numeral -> semitones above the root."""
 
 _DEGREES = {"i": 0, "ii": 2, "iii": 4, "iv": 5, "v": 7, "vi": 9, "vii": 11}
 
-# A bar a word, two chords in a bar joined by '+'. Degrees are the major scale's, so minor keys write bIII.
+# One word per bar; '+' joins two chords in a bar. Degrees count in the major scale, so minor keys write bIII.
 PROGRESSIONS: dict[str, tuple[str, ...]] = {
     "pop": (
         "I V vi IV",
@@ -128,12 +128,18 @@ PROGRESSIONS: dict[str, tuple[str, ...]] = {
         "I IV/1 V/7 I",
     ),
 }
-"""Families of progressions; a song takes several of one or two families."""
+"""Families of chord progressions; a song draws on those of its genre."""
 
 
 @dataclass(frozen=True)
 class Chord:
-    """Root and bass as pitch classes, the other notes as intervals above the root."""
+    """A chord.
+
+    Attributes:
+        root: Pitch class of the root, 0 for C.
+        intervals: Its notes in semitones above the root.
+        bass: Pitch class of the bass note.
+    """
 
     root: int
     intervals: tuple[int, ...]
@@ -141,13 +147,18 @@ class Chord:
 
     @property
     def pitches(self) -> tuple[int, ...]:
-        """Pitch classes."""
+        """Pitch classes of its notes."""
         return tuple((self.root + interval) % 12 for interval in self.intervals)
 
 
 @dataclass(frozen=True)
-class Key:
-    """A tonic (pitch class) and the name of its scale in `SCALES`."""
+class MusicalKey:
+    """A key, such as D dorian.
+
+    Attributes:
+        tonic: Pitch class of the tonic, 0 for C.
+        mode: Name of its scale, a key of `SCALES`.
+    """
 
     tonic: int
     mode: str
@@ -159,17 +170,21 @@ class Key:
 
     @property
     def pentatonic(self) -> tuple[int, ...]:
-        """Pitch classes of the pentatonic that riffs and leads are made of."""
+        """Pitch classes of the pentatonic scale that riffs and leads use."""
         return tuple(
             (self.tonic + interval) % 12 for interval in PENTATONIC.get(self.mode, _MINOR_PENTATONIC)
         )
 
 
-def parse_chord(word: str, key: Key) -> Chord:
-    """A roman numeral to a chord: `IV`, `bVII`, `ii7`, `iim7b5`, `V/7` (with the scale's seventh as bass)."""
+def parse_chord(word: str, key: MusicalKey) -> Chord:
+    """Read a roman numeral such as `IV`, `bVII`, `ii7`, `iim7b5` or `V/7` (over the scale's seventh degree).
+
+    Raises:
+        ValueError: It is not a roman numeral.
+    """
     match = re.fullmatch(r"(b?)([ivIV]+)(.*?)(?:/(\d))?", word)
     if match is None:
-        raise ValueError(f"{word!r} is no roman numeral")
+        raise ValueError(f"{word!r} is not a roman numeral")
     flat, degree, quality, bass = match.groups()
     root = (key.tonic + _DEGREES[degree.lower()] - len(flat)) % 12
     if degree.islower() and quality != "5" and not quality.startswith(("m", "dim")):
@@ -178,27 +193,30 @@ def parse_chord(word: str, key: Key) -> Chord:
 
 
 def is_minor(progression: str) -> bool:
-    """Is a line of `PROGRESSIONS` in a minor key?"""
+    """Whether a progression of `PROGRESSIONS` is in a minor key."""
     return re.match(r"i(?![ivIV])|bVI ", progression) is not None
 
 
-def parse_progression(text: str, key: Key) -> list[list[Chord]]:
-    """A line of `PROGRESSIONS` to bars of chords."""
+def parse_progression(text: str, key: MusicalKey) -> list[list[Chord]]:
+    """Read a progression of `PROGRESSIONS`: the chords of each bar."""
     return [[parse_chord(word, key) for word in bar.split("+")] for bar in text.split()]
 
 
-def voice(chord: Chord, previous: list[int] | None, low: int, size: int | None = None) -> list[int]:
-    """A chord as MIDI numbers in close position, moving as little as can be from the voicing before.
+def voice_chord(chord: Chord, previous: list[int] | None, low: int, size: int | None = None) -> list[int]:
+    """Voice a chord in close position, with as little movement from the previous voicing as possible.
 
     Args:
-        chord: what is played.
-        previous: voicing before; None takes the lowest.
-        low: MIDI number of the lowest note of the register, which is an octave and a half high.
-        size: voices; None takes every note of the chord.
+        chord: Chord to voice.
+        previous: Previous voicing as MIDI note numbers; None takes the lowest voicing.
+        low: MIDI note number of the bottom of the register, which spans an octave and a half.
+        size: Maximum number of notes; None keeps every note of the chord.
+
+    Returns:
+        MIDI note numbers, in ascending order.
     """
     classes = list(dict.fromkeys(chord.pitches))
     if size is not None and len(classes) > size:
-        del classes[2 : 2 + len(classes) - size]  # the fifth goes first, then what is above it
+        del classes[2 : 2 + len(classes) - size]  # the fifth is the first to go, then the notes above it
     voicings = []
     for start in range(low, low + 12):
         if start % 12 in classes:
@@ -213,11 +231,12 @@ def voice(chord: Chord, previous: list[int] | None, low: int, size: int | None =
 
 
 def _leap(notes: list[int], previous: list[int]) -> float:
+    """Semitones from each note to the nearest previous one, added up."""
     return float(sum(min(abs(note - old) for old in previous) for note in notes))
 
 
-def nearest(pitch: float, classes: tuple[int, ...]) -> int:
-    """The MIDI number nearest to `pitch` that belongs to some pitch classes."""
+def nearest_pitch(pitch: float, classes: tuple[int, ...]) -> int:
+    """MIDI note number nearest to `pitch` that belongs to the pitch classes."""
     return min(
         range(round(pitch) - 6, round(pitch) + 7), key=lambda n: (n % 12 not in classes, abs(n - pitch))
     )

@@ -1,43 +1,48 @@
-"""Melodies: phrases with rests, for voices and for leading instruments."""
+"""Melodies: phrases with rests, for singers and for lead instruments."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from hdemucs.synthesis.score.form import Form, Section
-from hdemucs.synthesis.score.harmony import nearest
+from hdemucs.synthesis.score.harmony import nearest_pitch
 from hdemucs.synthesis.score.notes import Note
 
-_RESTING = 0.06  # share of phrases that are left out
-_Rhythm = list[tuple[int, int]]  # (step counted over the phrase, length in steps)
+_VOCAL_SPREAD, _LEAD_SPREAD = 6.5, 9.0  # semitones to either side of the centre
+_REST_CHANCE = 0.06  # of a whole phrase
+_Rhythm = list[tuple[int, int]]  # step counted from the start of the phrase, length in steps
 
 
-def sing_melody(
-    form: Form, centre: float, rng: np.random.Generator, *, style: str = "sung", spread: float = 6.5
-) -> list[Note]:
-    """What the voice sings in a whole song: in verses lower and shorter notes, in choruses higher and longer.
+def sing_melody(form: Form, centre: float, rng: np.random.Generator, *, style: str = "sung") -> list[Note]:
+    """Write the vocal melody of a song: lower, shorter notes in verses, higher, longer ones in choruses.
 
     Args:
-        form: the song's plan.
-        centre: MIDI number in the middle of the singer's range.
-        rng: draws motifs (one for each kind of section) and the singer's inexactness.
-        style: `sung`, `rapped` or `spoken`: how dense the syllables are.
-        spread: semitones to either side of the centre.
+        form: Plan of the song.
+        centre: MIDI note number of the middle of the singer's range.
+        rng: Source of the motifs, shared by sections of a kind, and of the singer's imprecision.
+        style: `sung`, `rapped` or `spoken`, which decides on the density of syllables.
     """
     silent = {"intro", "solo", "outro"} - ({"outro"} if rng.random() < 0.4 else set())
     if rng.random() < 0.15:
         silent -= {"intro"}
     sections = [section for section in form.sections if section.kind not in silent]
-    lines = (_line(form, section, centre, spread, style, rng) for section in sections)
+    lines = (_line(form, section, centre, _VOCAL_SPREAD, style, rng) for section in sections)
     return [note for line in lines for note in line.notes()]
 
 
 def lead_melody(form: Form, centre: float, entry: float, rng: np.random.Generator) -> list[Note]:
-    """What an instrument plays where the voice rests: intros, solos, and answers at the ends of phrases."""
+    """Write a lead instrument's melody for where the voice rests: intros, solos, and fills between phrases.
+
+    Args:
+        form: Plan of the song.
+        centre: MIDI note number of the middle of the instrument's range.
+        entry: Lowest section energy at which it fills in between sung phrases.
+        rng: Source of the melody.
+    """
     notes: list[Note] = []
     answers = rng.random() < 0.6
     for section in form.sections:
-        line = _line(form, section, centre, 9.0, "played", rng).notes()
+        line = _line(form, section, centre, _LEAD_SPREAD, "played", rng).notes()
         if section.kind in ("intro", "solo", "outro") or (section.kind == "bridge" and rng.random() < 0.5):
             notes += line
         elif answers and section.energy >= entry:
@@ -48,20 +53,26 @@ def lead_melody(form: Form, centre: float, entry: float, rng: np.random.Generato
 
 def _line(
     form: Form, section: Section, centre: float, spread: float, style: str, rng: np.random.Generator
-) -> "_Line":
-    """A line for a section; in choruses it lies higher."""
-    shape = np.random.default_rng([round(centre * 10), section.number, form.key.tonic])
-    return _Line(form, section, centre + 2.5 * (section.kind == "chorus"), spread, style, shape, rng)
+) -> "_MelodicLine":
+    """Melody of a section; choruses are higher."""
+    motif_rng = np.random.default_rng([round(centre * 10), section.number, form.key.tonic])
+    return _MelodicLine(
+        form, section, centre + 2.5 * (section.kind == "chorus"), spread, style, motif_rng, rng
+    )
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A melody through one section.
+class _MelodicLine:
+    """The melody of one section.
 
     Attributes:
-        centre, spread: MIDI number in the middle of the range, and semitones to either side.
-        shape: draws the motifs, which sections of one kind share.
-        hand: draws all else.
+        form: Plan of the song.
+        section: Section that the melody belongs to.
+        centre: MIDI note number of the middle of the range.
+        spread: Semitones to either side of the centre.
+        style: `sung`, `rapped`, `spoken` or `played`.
+        motif_rng: Source of the motifs; gives the same ones in all sections of a kind.
+        rng: Source of everything else.
     """
 
     form: Form
@@ -69,44 +80,45 @@ class _Line:
     centre: float
     spread: float
     style: str
-    shape: np.random.Generator
-    hand: np.random.Generator
+    motif_rng: np.random.Generator
+    rng: np.random.Generator
 
     def notes(self) -> list[Note]:
-        """Phrases of two or four bars; the second pair repeats the first one's rhythm, as songs do."""
+        """Phrases of two or four bars, built from two rhythmic motifs that recur as they do in songs."""
         grid, bars = self.form.grid, self.section.bars
         size = 2 if grid.bar > 1.6 or len(bars) % 4 else 4
         motifs = [
-            _rhythm(grid.steps * size, grid.step, self.style, self.section.energy, self.shape) for _ in "01"
+            _rhythm(grid.steps * size, grid.step, self.style, self.section.energy, self.motif_rng)
+            for _ in "01"
         ]
-        order = ["00", "01", "0001", "0010"][self.shape.integers(4)]
-        pitch = self.centre + self.shape.uniform(-3, 3)
+        order = ["00", "01", "0001", "0010"][self.motif_rng.integers(4)]
+        pitch = self.centre + self.motif_rng.uniform(-3, 3)
         notes: list[Note] = []
         for index, bar in enumerate(range(bars.start, bars.stop, size)):
-            contour = self.shape.uniform(-1, 1)
-            if self.hand.random() < _RESTING:
+            contour = self.motif_rng.uniform(-1, 1)
+            if self.rng.random() < _REST_CHANCE:
                 continue
             rhythm = motifs[int(order[index % len(order)])]
             for place, (step, length) in enumerate(rhythm):
                 pitch = self._next_pitch(bar, step, length, pitch, contour)
-                bound = place + 1 < len(rhythm) and rhythm[place + 1][0] == step + length
-                notes.append(self._note(bar, step, length, pitch, bound))
+                legato = place + 1 < len(rhythm) and rhythm[place + 1][0] == step + length
+                notes.append(self._note(bar, step, length, pitch, legato))
         return notes
 
-    def _note(self, bar: int, step: int, length: int, pitch: float, bound: bool) -> Note:
-        """A note of some steps; `bound` to the next, or with a little rest after it."""
+    def _note(self, bar: int, step: int, length: int, pitch: float, legato: bool) -> Note:
+        """A note with a singer's imprecision; `legato` connects it to the next one."""
         grid = self.form.grid
-        start = max(0.0, grid.time(bar, step) + 0.012 * self.hand.standard_normal())
-        held = 0.95 if bound else self.hand.uniform(0.8, 1.0)
+        start = max(0.0, grid.time(bar, step) + 0.012 * self.rng.standard_normal())
+        held = 0.95 if legato else self.rng.uniform(0.8, 1.0)
         velocity = (
-            0.5 + 0.3 * self.section.energy + 0.12 * grid.weight(step) + 0.06 * self.hand.standard_normal()
+            0.5 + 0.3 * self.section.energy + 0.12 * grid.weight(step) + 0.06 * self.rng.standard_normal()
         )
         duration = max((grid.time(bar, step + length) - start) * held, 0.08)
         return Note(start, duration, pitch, float(np.clip(velocity, 0.2, 1)))
 
     def _next_pitch(self, bar: int, step: int, length: int, pitch: float, contour: float) -> float:
-        """Mostly steps, some leaps, drawn back to the centre; long and strong notes belong to the chord."""
-        grid, key, rng = self.form.grid, self.form.key, self.hand
+        """Move mostly stepwise, drawn back to the centre; long and accented notes belong to the chord."""
+        grid, key, rng = self.form.grid, self.form.key, self.rng
         weight = grid.weight(step % grid.steps)
         if self.style in ("rapped", "spoken"):
             return self.centre - 3 + 2.2 * rng.standard_normal() + (2.0 if weight > 0.7 else 0.0)
@@ -117,17 +129,19 @@ class _Line:
         )
         strong = length * grid.step > 0.45 or weight >= 0.75
         if strong and rng.random() < 0.8:
-            return float(nearest(float(wanted), self.section.chord(bar, step, grid.steps).pitches))
-        return float(nearest(float(wanted), key.pitches if rng.random() < 0.6 else key.pentatonic))
+            return float(nearest_pitch(float(wanted), self.section.chord(bar, step, grid.steps).pitches))
+        return float(nearest_pitch(float(wanted), key.pitches if rng.random() < 0.6 else key.pentatonic))
 
 
 def _rhythm(steps: int, step: float, style: str, energy: float, rng: np.random.Generator) -> _Rhythm:
-    """Lengths that fill a phrase up to a breath at its end.
+    """Draw the rhythm of a phrase, with room for a breath at its end.
 
     Args:
-        steps: in the phrase.
-        step: seconds a step takes: syllables stay near speech's rate at any tempo.
-        energy: of the section: loud sections hold longer notes.
+        steps: Steps in the phrase.
+        step: Duration of a step in seconds, so that syllables keep the rate of speech at any tempo.
+        style: See `_MelodicLine`.
+        energy: Energy of the section; loud sections have longer notes.
+        rng: Source of the rhythm.
     """
     if style == "rapped":
         seconds, breath, start = (0.14, 0.2, 0.3), rng.uniform(0.03, 0.15), 0

@@ -1,19 +1,20 @@
-"""What scores are made of, and instruments and singers play."""
+"""Notes: what a score consists of, and what instruments and singers play."""
 
 from dataclasses import dataclass
 
 RATE = 44100
-"""Sample rate of all that is rendered, in Hz."""
+"""Sample rate at which all songs are rendered, in Hz."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One note of one voice.
+    """A note.
 
     Attributes:
-        start, duration: in seconds.
-        pitch: MIDI number, 69 for 440 Hz; fractions are cents.
-        velocity: loudness from 0 to 1.
+        start: Onset in seconds.
+        duration: Duration in seconds.
+        pitch: MIDI note number, 69 for 440 Hz; the fraction detunes it, 0.01 being one cent.
+        velocity: Loudness from 0 to 1.
     """
 
     start: float

@@ -1,19 +1,19 @@
-"""Musical time: bars and steps to seconds."""
+"""Musical time: from bars and steps to seconds."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The beat of a song. A bar has `beats * division` steps.
+    """Metre and tempo of a song, in the steps of a step sequencer: `beats * division` of them make a bar.
 
     Attributes:
-        tempo: beats a minute.
-        beats: in a bar.
-        division: steps in a beat: 4 for sixteenths, 3 for triplets.
-        swing: how late the second of a pair of steps comes, as a part of a step: 0 is straight, 1/3 is a
-            triplet's feel.
-        swung: steps in half a pair: 2 swings eighths, 1 sixteenths.
+        tempo: Tempo in beats per minute.
+        beats: Beats per bar.
+        division: Steps per beat: 4 for sixteenth notes, 3 for triplets.
+        swing: Delay of every second eighth or sixteenth, as a fraction of its length: 0 is straight, 1/3 is
+            triplet swing.
+        swung: Length in steps of the notes that swing: 2 for eighths, 1 for sixteenths.
     """
 
     tempo: float
@@ -24,28 +24,28 @@ class Grid:
 
     @property
     def steps(self) -> int:
-        """Steps in a bar."""
+        """Steps per bar."""
         return self.beats * self.division
 
     @property
     def step(self) -> float:
-        """Seconds a step takes."""
+        """Duration of a step in seconds."""
         return 60 / self.tempo / self.division
 
     @property
     def bar(self) -> float:
-        """Seconds a bar takes."""
+        """Duration of a bar in seconds."""
         return self.step * self.steps
 
     def time(self, bar: int, step: float) -> float:
-        """Seconds at a step of a bar (may lie beyond it), swing included."""
+        """Time in seconds of a step, swing included; the step may lie beyond the bar."""
         pair, place = divmod(step, 2 * self.swung)
         place /= self.swung
         late = place * (1 + self.swing) if place < 1 else 1 + self.swing + (place - 1) * (1 - self.swing)
         return bar * self.bar + (pair * 2 + late) * self.swung * self.step
 
     def weight(self, step: int) -> float:
-        """How strong a step is, from 1 for the first beat to 0.25 between eighths."""
+        """Metrical weight of a step, from 1 on the downbeat to 0.3 off the eighths."""
         if step % self.steps == 0:
             return 1.0
         if step % self.division == 0:

@@ -1,1 +1,1 @@
-"""Voices that sing: their sources, their units of speech, and the singer."""
+"""Voices that sing: the table of voices, their speech, its syllables, and the singer."""

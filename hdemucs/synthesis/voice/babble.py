@@ -1,4 +1,4 @@
-"""Made-up words for voices that speak what they are given: a language's sounds without its meaning."""
+"""Nonsense phrases for speech synthesisers: the syllables of a language without its meaning."""
 
 # ruff: noqa: RUF001 (the phonetic alphabet has letters that look like others)
 
@@ -10,11 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Inventory:
-    """Sounds that a language builds its syllables of, each group separated by spaces.
+    """Parts that the syllables of a language are made of, separated by spaces.
 
     Attributes:
-        onsets, vowels, codas: what a syllable begins with, is carried by, and ends on.
-        closed: share of the syllables that have a coda.
+        onsets: Consonants that begin a syllable.
+        vowels: Nuclei of syllables.
+        codas: Consonants that end a syllable.
+        closed: Share of syllables that have a coda.
     """
 
     onsets: str
@@ -55,7 +57,7 @@ PHONEMES = {
         0.2,
     ),
 }
-"""Phonemes in the international alphabet, with the single letters of Kokoro's for English diphthongs."""
+"""Inventories in the International Phonetic Alphabet, with Kokoro's single letters for English diphthongs."""
 
 LETTERS = Inventory(
     "b d f g h k l m n p r s t v z j w sh ch tr st br fl kr sl",
@@ -63,20 +65,29 @@ LETTERS = Inventory(
     "n t l m s k r nd",
     0.35,
 )
-"""Spelling that a reader of nearly any language in Latin letters can pronounce."""
-
+"""Inventory of spellings that are pronounceable in nearly any language written in Latin letters."""
 
 STRESS = "ˈ"
-"""The phonetic alphabet's mark before a stressed syllable."""
+"""Stress mark of the International Phonetic Alphabet, which precedes the syllable."""
 
 PIPER = str.maketrans(
     {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "ʧ": "tʃ", "ʤ": "dʒ", "ʨ": "tɕ", "ʥ": "dʑ"}
 )
-"""To Piper's alphabet, which has no letters for what Kokoro's writes as one."""
+"""Translation of Kokoro's alphabet to Piper's, which spells diphthongs and affricates with two letters."""
 
 
 def babble(inventory: Inventory, phrases: int, rng: np.random.Generator, stress: str = "") -> Iterator[str]:
-    """Yield phrases of two to four words, five to nine syllables each; `stress` goes before every word."""
+    """Generate nonsense phrases of two to four words of one to three syllables.
+
+    Args:
+        inventory: What syllables are made of.
+        phrases: Number of phrases.
+        rng: Source of every choice.
+        stress: Mark put in front of each word.
+
+    Yields:
+        Phrases that end in a full stop.
+    """
     onsets, vowels, codas = (group.split() for group in (inventory.onsets, inventory.vowels, inventory.codas))
     for _ in range(phrases):
         words = []

@@ -1,4 +1,4 @@
-"""More than one singer, or one more than once: doubles, harmonies and choirs, in stereo."""
+"""Several singers, or one several times: doubled lines, harmonies and choirs, in stereo."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,21 +6,22 @@ from dataclasses import replace
 import numpy as np
 
 from hdemucs.synthesis.score.notes import RATE, Note
-from hdemucs.synthesis.voice.manner import Manner
 from hdemucs.synthesis.voice.singer import in_range, sing
+from hdemucs.synthesis.voice.styles import SingingStyle
 from hdemucs.synthesis.voice.voices import Voice
 
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
+"""Semitones of a major scale above its root."""
 
 
 def panned(mono: np.ndarray, position: float) -> np.ndarray:
-    """Stereo `[2, frames]` at equal power, from -1 (left) to 1 (right)."""
+    """Pan a mono signal `[length]` at equal power, from -1 (left) to 1 (right), to float32 `[2, length]`."""
     angle = (position + 1) * np.pi / 4
     return np.stack([mono * np.cos(angle), mono * np.sin(angle)]).astype(np.float32)
 
 
 def scale_of(notes: Sequence[Note]) -> tuple[int, ...]:
-    """Pitch classes of the major scale (its relative minor's too) that most of the melody's time is in."""
+    """Pitch classes of the major scale, or relative minor, that fits most of a melody's duration, sorted."""
     held = np.zeros(12)
     for note in notes:
         held[round(note.pitch) % 12] += note.duration
@@ -29,12 +30,12 @@ def scale_of(notes: Sequence[Note]) -> tuple[int, ...]:
 
 
 def harmony(notes: Sequence[Note], steps: int, scale: Sequence[int] | None = None) -> list[Note]:
-    """The melody moved by steps of a scale: 2 is a third above, -3 a fourth below, 7 an octave above.
+    """Transpose a melody by steps of a scale: 2 is a third above, -3 a fourth below, 7 an octave above.
 
     Args:
-        notes: the melody; what is outside the scale moves as its neighbour below does.
-        steps: negative ones go down.
-        scale: pitch classes; None for `scale_of` the melody.
+        notes: Melody. A note outside the scale moves as far as its neighbour below in the scale.
+        steps: Number of steps; negative ones go down.
+        scale: Pitch classes of the scale; None for those that `scale_of` finds.
     """
     classes = sorted(scale_of(notes) if scale is None else scale)
     tones = [12 * octave + tone for octave in range(12) for tone in classes]
@@ -46,8 +47,8 @@ def harmony(notes: Sequence[Note], steps: int, scale: Sequence[int] | None = Non
     return moved
 
 
-def loosened(notes: Sequence[Note], rng: np.random.Generator, timing: float = 0.015) -> list[Note]:
-    """The same notes in another take: starts vary by a standard deviation in seconds, loudness too."""
+def humanised(notes: Sequence[Note], rng: np.random.Generator, timing: float = 0.015) -> list[Note]:
+    """Vary notes as another take would: starts by a standard deviation in seconds, and velocities."""
     return [
         replace(
             note,
@@ -64,26 +65,31 @@ def doubles(
     voice: Voice,
     rng: np.random.Generator,
     *,
-    style: str | Manner = "sung",
+    style: str | SingingStyle = "sung",
     formants: float = 1.0,
     lyrics: int = 0,
     takes: int = 2,
     width: float = 0.8,
 ) -> np.ndarray:
-    """Further takes of a line by the same singer, spread from left to right; to be mixed under the first.
+    """Sing further takes of a line with the same voice, spread from left to right, for under the first.
 
     Args:
-        notes, seconds, voice, rng, style, formants: as for `sing`.
-        lyrics: the seed that the first take was sung with, so that the words are the same.
-        takes: how many.
-        width: position of the outermost, from 0 to 1.
+        notes: Melody, as for `sing`.
+        seconds: Length of the result.
+        voice: Voice that provides the syllables.
+        rng: Source of everything that varies from take to take.
+        style: Style of singing, or its name.
+        formants: Factor on the frequencies of all formants.
+        lyrics: Seed that the first take was sung with, for the same words.
+        takes: Number of takes.
+        width: Position of the outermost takes, from 0 to 1.
 
     Returns:
-        Stereo float32 `[2, frames]`, its level that of one line.
+        Float32 `[2, length]` at `RATE`, about as loud as one line.
     """
     mix = np.zeros((2, round(seconds * RATE)), dtype=np.float32)
     for position in np.linspace(-width, width, takes) if takes > 1 else [0.0]:
-        line = loosened(notes, rng)
+        line = humanised(notes, rng)
         take = sing(line, seconds, voice, rng, style=style, formants=formants, lyrics=lyrics)
         mix += panned(take, float(position))
     return mix / np.float32(np.sqrt(takes))
@@ -98,23 +104,26 @@ def choir(
     size: int = 6,
     steps: Sequence[int] = (0, 2, -3),
     scale: Sequence[int] | None = None,
-    style: str | Manner = "vowels",
+    style: str | SingingStyle = "vowels",
     lyrics: int | None = None,
     width: float = 0.9,
 ) -> np.ndarray:
-    """A backing choir: several throats on the melody and its harmonies, each in its own octave and place.
+    """Sing a melody and its harmonies with a backing choir, each singer in a suitable octave.
 
     Args:
-        notes, seconds, rng, style: as for `sing`.
-        voices: drawn from, with formants up to 12% off, so that few voices are many people.
-        size: singers.
-        steps: parts, as in `harmony`; singers are dealt to them in turn.
-        scale: for the harmonies; None for the melody's.
-        lyrics: seed for the syllables, the same for all.
-        width: position of the outermost, from 0 to 1.
+        notes: Melody, as for `sing`.
+        seconds: Length of the result.
+        voices: Voices to draw from. Formants vary by up to 12%, so that a few voices make many singers.
+        rng: Source of everything that varies from take to take.
+        size: Number of singers.
+        steps: Parts, as in `harmony`, that singers are assigned to in turn.
+        scale: Pitch classes of the scale for harmonies; None for those that `scale_of` finds.
+        style: Style of singing, or its name.
+        lyrics: Seed for the syllables, the same for all; None draws one.
+        width: Position of the outermost singers, from 0 to 1.
 
     Returns:
-        Stereo float32 `[2, frames]`, its level about that of one line.
+        Float32 `[2, length]` at `RATE`, about as loud as one line.
     """
     seed = int(rng.integers(2**32)) if lyrics is None else lyrics
     mix = np.zeros((2, round(seconds * RATE)), dtype=np.float32)
@@ -122,8 +131,8 @@ def choir(
     for index, position in enumerate(positions):
         voice = voices[int(rng.integers(len(voices)))]
         part = in_range(harmony(notes, steps[index % len(steps)], scale), voice)
-        throat = float(rng.uniform(0.89, 1.12))
-        line = loosened(part, rng, timing=0.025)
-        take = sing(line, seconds, voice, rng, style=style, formants=throat, lyrics=seed)
+        formants = float(rng.uniform(0.89, 1.12))
+        line = humanised(part, rng, timing=0.025)
+        take = sing(line, seconds, voice, rng, style=style, formants=formants, lyrics=seed)
         mix += panned(take, float(position))
     return mix / np.float32(np.sqrt(size))

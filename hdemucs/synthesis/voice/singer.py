@@ -1,4 +1,7 @@
-"""A singer: notes in, a sung, rapped or spoken line out, with the syllables of a voice."""
+"""The singer: renders notes as a sung, rapped or spoken line with the syllables of a voice.
+
+Up to the vocoder, WORLD, everything is in its analysis frames of 5 ms (`FRAME_RATE`); after it, in samples.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,28 +13,38 @@ from scipy.signal import butter, sosfilt
 
 from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.voice.lyrics import Syllable, phrases_of, read_aloud, set_to_notes
-from hdemucs.synthesis.voice.manner import Manner, manner_of
 from hdemucs.synthesis.voice.pitch import Vibrato, spoken_pitch, sung_pitch
-from hdemucs.synthesis.voice.units import FLOOR, FRAMES, GRID, POINTS, WIDTHS, Units, mel, vowel_level, world
+from hdemucs.synthesis.voice.styles import SingingStyle, singing_style
+from hdemucs.synthesis.voice.units import (
+    FLOOR,
+    FRAME_RATE,
+    GRID,
+    POINTS,
+    WIDTHS,
+    Units,
+    mel,
+    vowel_level,
+    world,
+)
 from hdemucs.synthesis.voice.voices import Voice
 
 LEVEL = -20.0
-"""Level of a line where it sounds, in dB of full scale (root mean square)."""
+"""RMS level of a line where it is voiced, in dB relative to full scale."""
 
-BREATH_GAP = 0.35  # s: before a phrase after a longer rest, singers breathe
-LONGEST_BREATH = 0.45  # s
+BREATH_GAP = 0.35  # seconds: after a longer rest, singers breathe in before a phrase
+LONGEST_BREATH = 0.45  # seconds
 
 
 @dataclass
 class _Line:
-    """What the vocoder is given, frame by frame; silent where nothing was put.
+    """Input of the vocoder, frame by frame.
 
     Attributes:
-        pitch: MIDI numbers, 0 where unvoiced.
-        envelope: dB `[frames, POINTS]`.
-        noise: aperiodic share `[frames, POINTS]`.
-        level: gain in dB.
-        effort: 0 for the manner's own, above for louder and brighter.
+        pitch: Pitch as a MIDI number `[frames]`, 0 where unvoiced.
+        envelope: Spectral envelope in dB `[frames, POINTS]`.
+        noise: Aperiodicity from 0 to 1 `[frames, POINTS]`.
+        level: Gain in dB `[frames]`.
+        effort: Vocal effort relative to the style's `[frames]`; positive is brighter.
     """
 
     pitch: np.ndarray
@@ -42,6 +55,7 @@ class _Line:
 
     @classmethod
     def silent(cls, frames: int) -> "_Line":
+        """A line without any sound."""
         envelope, noise = np.full((frames, POINTS), FLOOR), np.ones((frames, POINTS))
         return cls(np.zeros(frames), envelope, noise, np.zeros(frames), np.zeros(frames))
 
@@ -52,51 +66,52 @@ def sing(
     voice: Voice,
     rng: np.random.Generator,
     *,
-    style: str | Manner = "sung",
+    style: str | SingingStyle = "sung",
     formants: float = 1.0,
     lyrics: int | None = None,
 ) -> np.ndarray:
     """Sing a melody.
 
     Args:
-        notes: the melody, one note at a time; of notes that start together the highest is sung, each ends
-            where the next starts. Pitches are sung as they are: see `in_range`.
-        seconds: length of the result; what lies beyond is left out.
-        voice: whose syllables.
-        rng: all that varies from take to take.
-        style: a name in `MANNERS`, or a manner.
-        formants: factor on the frequencies of all formants; 0.85 to 1.2 are other throats.
-        lyrics: seed for the choice of syllables, so that takes and choruses can share it; None draws one.
+        notes: Melody. Of notes that start together the highest is sung, and each ends where the next starts.
+            Pitches are not moved into the voice's range; see `in_range`.
+        seconds: Length of the result. Notes that start before 0 or after the end are skipped.
+        voice: Voice that provides the syllables.
+        rng: Source of everything that varies from take to take.
+        style: Style of singing, or its name in `SINGING_STYLES`.
+        formants: Factor on the frequencies of all formants; 0.85 to 1.2 give plausible vocal tracts.
+        lyrics: Seed for the choice of syllables, by which takes and choruses can share their words; None
+            draws one.
 
     Returns:
-        Mono float32 `[frames]` at RATE, at `LEVEL` where it sounds; silence for no notes.
+        Float32 `[length]` at `RATE`, with a level of `LEVEL`; silence if there are no notes.
 
     Raises:
-        TrainingError: the voice's speech cannot be analysed, or the style is unknown.
+        SynthesisError: The voice's speech cannot be analysed, or there is no style of that name.
     """
-    manner, units = manner_of(style), voice.units()
+    style, units = singing_style(style), voice.units()
     length = round(seconds * RATE)
     words = np.random.default_rng(rng.integers(2**32) if lyrics is None else lyrics)
-    line = _Line.silent(round(seconds * FRAMES) + FRAMES // 10)
-    vibrato = Vibrato.drawn(manner, rng)
+    line = _Line.silent(round(seconds * FRAME_RATE) + FRAME_RATE // 10)
+    vibrato = Vibrato.drawn(style, rng)
     silent_from = 0
     for phrase in phrases_of(notes, seconds):
-        if manner.free:
+        if style.free:
             syllables = read_aloud(phrase, units, words)
         else:
-            syllables = set_to_notes(phrase, units, manner, words)
+            syllables = set_to_notes(phrase, units, style, words)
         _breathe(line, units, silent_from, syllables[0].onset, rng)
-        _sing_phrase(line, phrase, syllables, units, manner, vibrato, rng)
+        _sing_phrase(line, phrase, syllables, units, style, vibrato, rng)
         silent_from = syllables[-1].stop
-    return _levelled(_voiced(line, manner, formants, rng), line)[:length]
+    return _at_level(_synthesise(line, style, formants, rng), line)[:length]
 
 
 def in_range(notes: Sequence[Note], voice: Voice) -> list[Note]:
-    """The notes moved by octaves to a voice's middle: an octave above low speech, half of one above high."""
+    """Transpose a melody by octaves to suit a voice: an octave above low speech, half of one above high."""
     if not notes:
         return []
     middle = float(np.median([note.pitch for note in notes]))
-    # Speaking at 110 Hz goes with a middle of A3, speaking at 220 Hz with one of F sharp 4.
+    # A voice that speaks at 110 Hz sings around A3, one that speaks at 220 Hz around F sharp 4.
     comfortable = 57 + 0.75 * (voice.units().home - 45)
     octaves = round((comfortable - middle) / 12)
     return [replace(note, pitch=note.pitch + 12 * octaves) for note in notes]
@@ -107,33 +122,33 @@ def _sing_phrase(
     phrase: list[Note],
     syllables: list[Syllable],
     units: Units,
-    manner: Manner,
+    style: SingingStyle,
     vibrato: Vibrato,
     rng: np.random.Generator,
 ) -> None:
-    """Put a phrase on the line."""
+    """Write a phrase into the line."""
     first, stop = syllables[0].onset, syllables[-1].stop
     here = slice(first, stop)
-    melody, sway = sung_pitch(phrase, first, stop - first, manner, vibrato, rng)
+    melody, sway = sung_pitch(phrase, first, stop - first, style, vibrato, rng)
     middle = np.median(melody)
     for syllable in syllables:
         path, vowel = _path(syllable, units, rng)
         part = slice(syllable.onset, syllable.stop)
         line.envelope[part], line.noise[part] = units.envelope[path], units.noise[path]
         tune, spoken = melody[syllable.onset - first : syllable.stop - first], units.pitch[path]
-        if manner.speech:
-            line.pitch[part] = spoken_pitch(tune - middle, spoken, manner.speech)
+        if style.speech:
+            line.pitch[part] = spoken_pitch(tune - middle, spoken, style.speech)
         else:
             line.pitch[part] = np.where(vowel | (spoken > 0), tune, 0.0)
         _, begin, end, _ = units.spans[syllable.unit]
-        # A third of what makes some vowels louder stays.
+        # Two thirds of the differences in level between vowels are removed.
         line.level[part] = _loudness(syllable.velocity) - 0.67 * vowel_level(units.envelope[begin:end])
         line.effort[part] = syllable.velocity - 0.7
     arch = 2.0 * np.sin(np.pi * np.linspace(0, 1, stop - first) ** 0.8) - 1.5
     line.level[here] = uniform_filter1d(line.level[here], 9) + arch + 1.5 * sway * rng.uniform(-0.5, 1.5)
     edges = [syllable.onset - first for syllable in syllables[1:]]
-    line.envelope[here] = _blended(line.envelope[here], edges)
-    line.noise[here] = _blended(line.noise[here], edges)
+    line.envelope[here] = _smooth_joins(line.envelope[here], edges)
+    line.noise[here] = _smooth_joins(line.noise[here], edges)
     if not syllables[0].vowel - first:
         _fade(line.level[here], rng)
     for syllable, following in zip(syllables, [*syllables[1:], None], strict=True):
@@ -142,9 +157,12 @@ def _sing_phrase(
 
 
 def _path(syllable: Syllable, units: Units, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Which frame of the voice is heard on each frame of a syllable, and which of them are its vowel.
+    """Time-stretch a syllable.
 
-    Consonants keep their length; a vowel's start and end do too, and its middle wanders to and fro.
+    Consonants and both ends of a vowel keep their length; the middle of the vowel wanders back and forth.
+
+    Returns:
+        Frame of the voice for each frame of the syllable, and whether it is in the vowel, both `[frames]`.
     """
     start, first, last, end = (int(edge) for edge in units.spans[syllable.unit])
     edges = (syllable.onset, syllable.vowel, syllable.coda, syllable.stop)
@@ -165,8 +183,8 @@ def _path(syllable: Syllable, units: Units, rng: np.random.Generator) -> tuple[n
     return path, np.r_[np.zeros(before, bool), np.ones(held, bool), np.zeros(after, bool)]
 
 
-def _blended(frames: np.ndarray, edges: list[int]) -> np.ndarray:
-    """Frames with the jumps between syllables spread over 30 ms, and the steps inside over 15."""
+def _smooth_joins(frames: np.ndarray, edges: list[int]) -> np.ndarray:
+    """Smooth frames `[frames, POINTS]` over 35 ms where syllables meet and over 15 ms elsewhere."""
     smooth = uniform_filter1d(frames, 3, axis=0)
     for edge in edges:
         first = max(edge - 8, 0)
@@ -177,27 +195,27 @@ def _blended(frames: np.ndarray, edges: list[int]) -> np.ndarray:
 
 
 def _loudness(velocity: float) -> float:
-    """dB of a velocity: 0 at 0.8, 12 less at 0."""
+    """Level of a velocity in dB: 0 at 0.8, -12 at 0."""
     return 15 * (velocity - 0.8)
 
 
 def _fade(level: np.ndarray, rng: np.random.Generator) -> None:
-    """Let a sound come, or backwards die away, over 40 to 120 ms, in place."""
-    frames = min(int(rng.uniform(0.04, 0.12) * FRAMES), len(level))
+    """Fade in over 40 to 120 ms, in place; a reversed view fades out."""
+    frames = min(int(rng.uniform(0.04, 0.12) * FRAME_RATE), len(level))
     level[:frames] -= 30 * np.linspace(1, 0, frames) ** 2
 
 
 def _breathe(line: _Line, units: Units, silent_from: int, onset: int, rng: np.random.Generator) -> None:
-    """Breathe in before a phrase, if there is time and the singer's breath is heard."""
+    """Write an audible breath before a phrase, if the rest is long enough and chance has it."""
     gap = onset - silent_from
     drawn, seconds, loudness = rng.uniform(), rng.uniform(0.16, LONGEST_BREATH), rng.uniform(-36, -22)
-    if gap < BREATH_GAP * FRAMES or drawn > 0.7:
+    if gap < BREATH_GAP * FRAME_RATE or drawn > 0.7:
         return
-    frames = int(min(seconds * FRAMES, 0.7 * gap))
-    stop = onset - int(rng.uniform(0.02, 0.06) * FRAMES)
+    frames = int(min(seconds * FRAME_RATE, 0.7 * gap))
+    stop = onset - int(rng.uniform(0.02, 0.06) * FRAME_RATE)
     start = max(silent_from, stop - frames)
     vowels = np.concatenate([units.envelope[a:b:4] for _, a, b, _ in units.spans[::4]])
-    # Air drawn in excites the throat at its middle: formants show, blurred, around 1 to 5 kHz.
+    # Breathing in excites the vocal tract around 1 to 5 kHz, where blurred formants show.
     breath = 0.4 * uniform_filter1d(vowels.mean(axis=0, dtype=np.float64), 7)
     breath -= 8 * np.abs(np.log2(np.maximum(GRID, 60) / rng.uniform(1500, 3000)))
     breath += loudness - vowel_level(breath[None])
@@ -207,36 +225,36 @@ def _breathe(line: _Line, units: Units, silent_from: int, onset: int, rng: np.ra
     line.level[start:stop] = 20 * np.log10(np.clip(swell, 0.03, 1))
 
 
-def _voiced(line: _Line, manner: Manner, formants: float, rng: np.random.Generator) -> np.ndarray:
-    """The waveform of a line, by WORLD."""
+def _synthesise(line: _Line, style: SingingStyle, formants: float, rng: np.random.Generator) -> np.ndarray:
+    """Waveform of a line, float64 `[length]`."""
     vocoder = world()
     size = vocoder.get_cheaptrick_fft_size(RATE, 71.0)
     frequencies = np.linspace(0, RATE / 2, size // 2 + 1)
     octaves = np.clip(np.log2(np.maximum(GRID, 1) / 500), 0, 3)
     bump = np.exp(-((np.log2(np.maximum(GRID, 1) / 3000) / 0.4) ** 2))
     effort = line.effort[:, None]
-    tilt = manner.effort + 5 * effort
+    tilt = style.effort + 5 * effort
     voiced = line.pitch > 0
-    colour = tilt * (octaves - 1) + (manner.ring + 6 * effort) * bump
+    colour = tilt * (octaves - 1) + (style.ring + 6 * effort) * bump
     coloured = line.envelope + colour * uniform_filter1d(voiced.astype(float), 5)[:, None]
     level = line.level + uniform_filter1d(_power(line.envelope) - _power(coloured), 9)
     envelope = coloured + level[:, None]
-    power = 10 ** (_read(envelope, frequencies / formants) / 10)
-    breath = manner.breath ** rng.uniform(0.75, 1.4)
-    # A pressed voice is clearer than speech; breath begins above the first harmonics.
-    noise = _read(line.noise, frequencies / formants) ** (1 + 0.25 * max(manner.effort, 0))
+    power = 10 ** (_at_frequencies(envelope, frequencies / formants) / 10)
+    breath = style.breath ** rng.uniform(0.75, 1.4)
+    # A pressed voice is less noisy than speech; breath noise starts above the first harmonics.
+    noise = _at_frequencies(line.noise, frequencies / formants) ** (1 + 0.25 * max(style.effort, 0))
     noise = np.where(voiced[:, None], noise + breath * np.clip(frequencies / 1500, breath, 1), 1.0)
     noise = np.clip(noise, 1e-4, 0.9999)
     pitch = np.where(voiced, 440 * 2 ** ((line.pitch - 69) / 12), 0.0)
     power, noise = np.ascontiguousarray(np.maximum(power, 1e-14)), np.ascontiguousarray(noise)
     wave = vocoder.synthesize(pitch, power, noise, RATE)
-    # Below the voice there is only what the vocoder adds.
+    # Below the voice there are only artefacts of the vocoder.
     wave = sosfilt(butter(2, 60, "highpass", fs=RATE, output="sos"), wave)
-    return _growl(wave, pitch, manner.rough, rng) if manner.rough else wave
+    return _growl(wave, pitch, style.rough, rng) if style.rough else wave
 
 
-def _read(rows: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """Rows on `GRID` at other frequencies."""
+def _at_frequencies(rows: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Interpolate rows on `GRID` `[frames, POINTS]` at other frequencies in Hz."""
     place = np.clip(mel(frequencies) / mel(RATE / 2) * (POINTS - 1), 0, POINTS - 1)
     lower = np.minimum(place.astype(int), POINTS - 2)
     share = place - lower
@@ -244,22 +262,22 @@ def _read(rows: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
 
 
 def _power(envelope: np.ndarray) -> np.ndarray:
-    """Level of every frame in dB."""
+    """Level of each frame of an envelope in dB `[frames]`."""
     return 10 * np.log10(10 ** (envelope / 10) @ WIDTHS)
 
 
 def _growl(wave: np.ndarray, pitch: np.ndarray, depth: float, rng: np.random.Generator) -> np.ndarray:
-    """Every other period weaker, unsteadily: the false vocal folds at half the pitch."""
-    times = np.arange(len(wave)) * FRAMES / RATE
-    cycles = np.cumsum(np.interp(times, np.arange(len(pitch)), pitch)) / RATE
-    frames = np.arange(0, len(pitch), 20)
-    amount = np.interp(times, frames, np.clip(rng.normal(depth, 0.3 * depth, len(frames)), 0, 0.95))
+    """Attenuate every other period, unsteadily, like false vocal folds that vibrate at half the pitch."""
+    frames = np.arange(len(wave)) * FRAME_RATE / RATE
+    cycles = np.cumsum(np.interp(frames, np.arange(len(pitch)), pitch)) / RATE
+    knots = np.arange(0, len(pitch), 20)
+    amount = np.interp(frames, knots, np.clip(rng.normal(depth, 0.3 * depth, len(knots)), 0, 0.95))
     return wave * (1 - amount * (0.5 + 0.5 * np.cos(np.pi * cycles)))
 
 
-def _levelled(wave: np.ndarray, line: _Line) -> np.ndarray:
-    """The waveform at `LEVEL` over its voiced frames, never above full scale."""
-    frames = np.minimum(np.arange(len(wave)) * FRAMES // RATE, len(line.pitch) - 1)
+def _at_level(wave: np.ndarray, line: _Line) -> np.ndarray:
+    """Scale to `LEVEL` over voiced frames, or less where that would clip, float32 `[length]`."""
+    frames = np.minimum(np.arange(len(wave)) * FRAME_RATE // RATE, len(line.pitch) - 1)
     sounding = line.pitch[frames] > 0
     power = np.mean(wave[sounding] ** 2) if sounding.any() else 0.0
     if not power:

@@ -1,8 +1,9 @@
-"""Speech cut into syllables that a singer can stretch: envelopes, aperiodicity and pitch, 200 times a second.
+"""Speech cut into syllables that a singer can stretch: pitch, spectral envelope and aperiodicity by frame.
 
-The analysis is WORLD's (Morise, Yokomori, Ozawa: WORLD: a vocoder-based high-quality speech synthesis system
-for real-time applications, IEICE Transactions 2016): harvest, cheaptrick, d4c. Envelopes are kept as dB at
-points that are even on the mel scale, so that moving formants is reading them at other frequencies.
+A frame is one of WORLD's, every 5 ms. The analysis is WORLD's too (Morise, Yokomori, Ozawa: WORLD: a
+vocoder-based high-quality speech synthesis system for real-time applications, IEICE Transactions 2016), by
+Harvest, CheapTrick and D4C. Envelopes are stored in dB at points evenly spaced on the mel scale: formants are
+shifted by reading an envelope at other frequencies.
 """
 
 import hashlib
@@ -17,54 +18,54 @@ from filelock import FileLock
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks, resample_poly
 
-from hdemucs.errors import TrainingError
+from hdemucs.errors import SynthesisError
 from hdemucs.files import cache_folder, write_whole
 from hdemucs.synthesis.score.notes import RATE
-from hdemucs.synthesis.voice.recipes import Clip, Recipe, Recordings
+from hdemucs.synthesis.voice.speakers import Clip, Speaker
 
-FRAMES = 200
-"""Frames a second: WORLD's default period of 5 ms."""
+FRAME_RATE = 200
+"""Analysis frames a second: WORLD's default frame period of 5 ms."""
 
 POINTS = 128
-"""Points of an envelope; 30 mel apart, finer than any formant is wide."""
+"""Number of points of an envelope, 30 mel apart: closer than any formant is wide."""
 
 VERSION = 1
-"""Part of the name of a cached analysis: raised when the analysis changes."""
+"""Version of the analysis, part of the name of a cached one; increased when the analysis changes."""
 
-FLOOR = -120.0  # dB: what a silent frame holds
-SILENT = 3e-3  # peak to peak, of full scale
-CLIP_SECONDS = 6.0  # of one recording; the rest adds time, hardly any syllables that are new
-VOICE_SECONDS = 60.0  # of all recordings of one voice
-PITCHES = 60.0, 620.0  # Hz: pitch of speech, children's included
+FLOOR = -120.0  # dB: level of a silent frame
+SILENT = 3e-3  # peak to peak, relative to full scale: quieter clips are skipped
+CLIP_SECONDS = 6.0  # used of one clip; the rest takes time and adds few new syllables
+VOICE_SECONDS = 60.0  # used of all clips of one voice
+PITCHES = 60.0, 620.0  # Hz: range of the pitch of speech, including children's
 
 
 def mel(frequency: np.ndarray | float) -> np.ndarray:
-    """Mel of Hz, as in O'Shaughnessy, Speech Communication (1987)."""
+    """Convert Hz to mel, as in O'Shaughnessy, Speech Communication (1987)."""
     return 1127.0 * np.log1p(np.asarray(frequency) / 700.0)
 
 
 def hertz(mels: np.ndarray | float) -> np.ndarray:
-    """The inverse of `mel`."""
+    """Convert mel to Hz, the inverse of `mel`."""
     return 700.0 * np.expm1(np.asarray(mels) / 1127.0)
 
 
 GRID = hertz(np.linspace(0.0, float(mel(RATE / 2)), POINTS))
-"""Frequencies of an envelope's points in Hz, from 0 to half of RATE."""
+"""Frequency of each point of an envelope in Hz, from 0 to half of `RATE`, `[POINTS]`."""
 
 WIDTHS = np.gradient(GRID) / (RATE / 2)
-"""The share of the spectrum that each point stands for."""
+"""Share of the spectrum that each point of an envelope represents, `[POINTS]`; the sum is about 1."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """The syllables of one voice, back to back in the order in which they were spoken.
+    """The syllables (units) of one voice, concatenated in the order in which they were spoken.
 
     Attributes:
-        pitch: Hz `[frames]`, 0 where unvoiced.
-        envelope: power in dB `[frames, POINTS]`; the median vowel has a mean power of 0 dB.
-        noise: aperiodic share of the amplitude from 0 to 1 `[frames, POINTS]`.
-        spans: frames at which `[units, 4]` a syllable starts, its vowel starts, its vowel ends, it ends.
-        clips: which recording `[units]` a syllable is from: syllables of one follow each other.
+        pitch: Pitch in Hz `[frames]`, 0 where unvoiced.
+        envelope: Spectral envelope in dB `[frames, POINTS]`; the mean power of the median vowel is 0 dB.
+        noise: Aperiodicity, as a share of the amplitude from 0 to 1 `[frames, POINTS]`.
+        spans: Frames at which each syllable starts, its vowel starts and ends, and it ends `[units, 4]`.
+        clips: Index of the clip that each syllable is from `[units]`; those of one clip are adjacent.
     """
 
     pitch: np.ndarray
@@ -75,7 +76,7 @@ class Units:
 
     @property
     def home(self) -> float:
-        """Median pitch of the speech as a MIDI number."""
+        """Median pitch of the speech, as a MIDI number."""
         voiced = self.pitch[self.pitch > 0]
         return float(69 + 12 * np.log2(np.median(voiced) / 440)) if len(voiced) else 57.0
 
@@ -84,37 +85,38 @@ class Units:
 
 
 def world() -> ModuleType:
-    """The WORLD vocoder.
+    """The module of the WORLD vocoder.
 
     Raises:
-        TrainingError: it is not installed.
+        SynthesisError: It is not installed.
     """
     try:
         import pyworld
     except ImportError as error:
-        raise TrainingError("the singer needs the WORLD vocoder: pip install 'hdemucs[synthesis]'") from error
+        raise SynthesisError(
+            "the WORLD vocoder, which sings, is not installed; pip install 'hdemucs[synthesis]'"
+        ) from error
     return pyworld
 
 
 @lru_cache(maxsize=64)
-def load_units(name: str, recipe: Recipe) -> Units:
-    """The syllables of a voice, from the user's cache folder, or analysed (10 to 60 s) and put there.
+def load_units(name: str, speaker: Speaker) -> Units:
+    """Load the syllables of a voice from the cache folder, or analyse its speech (10 to 60 s) and cache them.
 
     Args:
-        name: of the voice, for errors and the cached file.
-        recipe: where its speech comes from.
+        name: Name of the voice, for errors and the cached file.
+        speaker: Where its speech comes from.
 
     Raises:
-        TrainingError: its speech cannot be had, or has no syllables in it.
+        SynthesisError: The speech cannot be read or synthesised, or contains no syllables.
     """
-    depends = recipe.fingerprint() if isinstance(recipe, Recordings) else repr(recipe)
-    digest = hashlib.sha256(f"{VERSION} {depends}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{VERSION} {speaker.fingerprint()}".encode()).hexdigest()[:16]
     cached = cache_folder("voices") / f"{name}-{digest}.npz"
     if not cached.exists():
         cached.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(cached.with_suffix(".lock")):
             if not cached.exists():
-                write_whole(cached, _packed(analyse(recipe.clips(), name)))
+                write_whole(cached, _packed(analyse(speaker.clips(), name)))
     with np.load(cached) as arrays:
         return Units(**{field: arrays[field] for field in arrays.files})
 
@@ -123,32 +125,39 @@ def analyse(clips: Iterator[Clip], name: str) -> Units:
     """Cut speech into syllables.
 
     Args:
-        clips: mono signals with their sample rates; silence and what is shorter than 0.1 s is passed over.
-        name: of the voice, for the error.
+        clips: Mono signals with their sample rates. Silent ones and those under 0.1 s are skipped.
+        name: Name of the voice, for the error.
 
     Raises:
-        TrainingError: no syllable was found.
+        SynthesisError: No syllable was found.
     """
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     seconds = 0.0
     for samples, rate in clips:
         if len(samples) < rate / 10 or np.ptp(samples) < SILENT:
             continue
-        samples, rate = _prepared(samples, rate)
-        pitch, envelope, noise = _described(samples, rate)
-        parts.append((pitch, envelope, noise, syllables(pitch, envelope)))
+        samples, rate = _prepare(samples, rate)
+        pitch, envelope, noise = _analyse_clip(samples, rate)
+        parts.append((pitch, envelope, noise, find_syllables(pitch, envelope)))
         seconds += len(samples) / rate
         if seconds > VOICE_SECONDS:
             break
     if not any(len(spans) for *_, spans in parts):
-        raise TrainingError(f"{name}: no syllables found in its speech; give it recordings of clear speech")
-    return _joined(parts)
+        raise SynthesisError(f"voice {name}: no syllables found; it needs recordings of clear speech")
+    return _concatenate(parts)
 
 
-def syllables(pitch: np.ndarray, envelope: np.ndarray) -> np.ndarray:
-    """Frames `[units, 4]` of syllables (start, vowel, end of vowel, end): one around every peak of loudness.
+def find_syllables(pitch: np.ndarray, envelope: np.ndarray) -> np.ndarray:
+    """Find syllables, one around each peak in loudness.
 
-    A consonant between two vowels belongs to the second: singers end a vowel as late as they can.
+    A consonant between two vowels is assigned to the second: singers end a vowel as late as they can.
+
+    Args:
+        pitch: Pitch in Hz `[frames]`, 0 where unvoiced.
+        envelope: Spectral envelope in dB `[frames, POINTS]`.
+
+    Returns:
+        Frames at which each syllable starts, its vowel starts, its vowel ends, and it ends `[units, 4]`.
     """
     band = (GRID > 200) & (GRID < 4000)
     loudness = uniform_filter1d(10 * np.log10(np.mean(10 ** (envelope[:, band] / 10), axis=1)), 7)
@@ -160,26 +169,27 @@ def syllables(pitch: np.ndarray, envelope: np.ndarray) -> np.ndarray:
     for index, peak in enumerate(peaks):
         following = int(peaks[index + 1]) if index + 1 < len(peaks) else len(pitch)
         vowel = (pitch > 0) & (loudness > loudness[peak] - 7)
-        first, last = _run(vowel, int(peak))
+        first, last = _run_around(vowel, int(peak))
         valley = loudness[last:following]
         near = np.flatnonzero(valley < valley.min(initial=np.inf) + 4) if len(valley) else np.array([0])
-        start = max(end, first - FRAMES // 4)
+        start = max(end, first - FRAME_RATE // 4)
         audible = np.flatnonzero(loudness[start:first] > loudness[peak] - 45)
         start = start + int(audible[0]) if len(audible) else first
-        end = min(last + int(near[0]) + 1, last + FRAMES // 4, len(pitch))
+        end = min(last + int(near[0]) + 1, last + FRAME_RATE // 4, len(pitch))
         if last - first >= 8:
             spans.append([start, first, last, end])
     return np.array(spans, dtype=np.int64).reshape(-1, 4)
 
 
-def _run(mask: np.ndarray, inside: int) -> tuple[int, int]:
-    """The stretch of true values around an index, as a slice."""
+def _run_around(mask: np.ndarray, inside: int) -> tuple[int, int]:
+    """Start and end of the run of true values that contains an index."""
     gaps = np.flatnonzero(~mask)
     before, after = gaps[gaps < inside], gaps[gaps > inside]
     return (int(before[-1]) + 1 if len(before) else 0), (int(after[0]) if len(after) else len(mask))
 
 
-def _prepared(samples: np.ndarray, rate: int) -> Clip:
+def _prepare(samples: np.ndarray, rate: int) -> Clip:
+    """Truncate a clip, limit its sample rate to `RATE`, remove its DC offset and normalise its peak."""
     samples = np.asarray(samples[: int(CLIP_SECONDS * rate)], dtype=np.float64)
     if rate > RATE:
         samples, rate = resample_poly(samples, RATE, rate), RATE
@@ -187,23 +197,23 @@ def _prepared(samples: np.ndarray, rate: int) -> Clip:
     return samples / np.abs(samples).max(), rate
 
 
-def _described(samples: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pitch, envelope and noise of a clip, the last two on `GRID`, extended to its end."""
+def _analyse_clip(samples: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pitch `[frames]`, envelope and aperiodicity `[frames, POINTS]` of a clip, extended to the full band."""
     vocoder = world()
-    # WORLD divides by spectra: a trace of noise keeps digital silence finite.
+    # WORLD divides by spectra: a trace of noise keeps the result finite where the clip is digital silence.
     samples = samples + 1e-5 * np.random.default_rng(0).standard_normal(len(samples))
     low, high = PITCHES
     pitch, times = vocoder.harvest(samples, rate, f0_floor=low, f0_ceil=high)
     power = vocoder.cheaptrick(samples, pitch, times, rate)
     noise = vocoder.d4c(samples, pitch, times, rate)
     frequencies = np.linspace(0, rate / 2, power.shape[1])
-    envelope = _at(GRID, frequencies, 10 * np.log10(power))
-    noise = _at(GRID, frequencies, noise)
-    return (pitch, *extend(envelope, noise, pitch > 0, bandwidth(envelope, rate)))
+    envelope = _interpolate(GRID, frequencies, 10 * np.log10(power))
+    noise = _interpolate(GRID, frequencies, noise)
+    return (pitch, *extend_band(envelope, noise, pitch > 0, bandwidth(envelope, rate)))
 
 
-def _at(wanted: np.ndarray, frequencies: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Rows of `values` at other frequencies; beyond the last frequency its value goes on."""
+def _interpolate(wanted: np.ndarray, frequencies: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Interpolate rows linearly at other frequencies; the last value is held beyond the last frequency."""
     place = np.interp(wanted, frequencies, np.arange(len(frequencies)))
     lower = np.minimum(place.astype(int), len(frequencies) - 2)
     share = place - lower
@@ -211,9 +221,9 @@ def _at(wanted: np.ndarray, frequencies: np.ndarray, values: np.ndarray) -> np.n
 
 
 def bandwidth(envelope: np.ndarray, rate: int) -> float:
-    """Highest frequency in Hz that a recording has anything at: half its rate, or where a codec cut it off.
+    """Bandwidth of a recording in Hz: near half its sample rate, or where a codec's low-pass cut it off.
 
-    A cut shows as a fall of the loudest at each frequency that is steeper than 60 dB an octave.
+    A cut shows where the loudest level at each frequency falls by more than 60 dB an octave.
     """
     loudest = np.percentile(envelope, 95, axis=0)
     limit = min(0.88 * rate / 2, 20000.0)
@@ -222,17 +232,21 @@ def bandwidth(envelope: np.ndarray, rate: int) -> float:
     return float(GRID[steep][0] / 1.2) if steep.any() else limit
 
 
-def extend(
+def extend_band(
     envelope: np.ndarray, noise: np.ndarray, voiced: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Continue envelopes above what was recorded, as full-band recordings of speech go on there.
+    """Extrapolate envelopes above the band that was recorded, following full-band recordings of speech.
 
-    Vowels fall by 10 dB an octave, hiss by 7; above 15 kHz both fall by another 15.
+    Vowels fall by 10 dB an octave, fricatives by 7; above 15 kHz both fall by another 15.
 
     Args:
-        envelope, noise: `[frames, POINTS]`.
-        voiced: `[frames]`.
-        cutoff: in Hz, from `bandwidth`.
+        envelope: Spectral envelope in dB `[frames, POINTS]`.
+        noise: Aperiodicity from 0 to 1 `[frames, POINTS]`.
+        voiced: Whether each frame is voiced `[frames]`.
+        cutoff: Bandwidth of the recording in Hz, from `bandwidth`.
+
+    Returns:
+        Both, with the points above `cutoff` replaced.
     """
     above = cutoff <= GRID
     if not above.any():
@@ -241,7 +255,7 @@ def extend(
     body = 10 * np.log10(np.mean(10 ** (envelope[:, (GRID > 200) & (GRID < 3000)] / 10), axis=1))
     brim = envelope[:, edge].mean(axis=1)
     hiss = np.clip((brim - body + 15) / 20, 0, 1) * np.where(voiced, 0.6, 1.0)
-    # A formant, or a codec's noise, just below the edge of a vowel must not become a plateau above it.
+    # A formant or coding noise just below the cutoff must not become a plateau above it in a vowel.
     top = hiss * brim + (1 - hiss) * np.minimum(brim, envelope[:, upper].mean(axis=1) + 3)
     slope = uniform_filter1d(-10 + 3 * hiss, 5)
     octaves = np.log2(GRID[above] / cutoff)
@@ -256,8 +270,8 @@ def extend(
     return envelope, noise
 
 
-def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> Units:
-    """All syllables back to back, each loud in its vowel as the median of its recording."""
+def _concatenate(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> Units:
+    """Concatenate the syllables of all clips, with the median vowel of each clip at 0 dB."""
     pitches, envelopes, noises, spans, clips = [], [], [], [], []
     offset = 0
     for clip, (pitch, envelope, noise, found) in enumerate(parts):
@@ -271,7 +285,7 @@ def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) 
             offset += end - start
     return Units(
         pitch=np.concatenate(pitches).astype(np.float32),
-        # Steps that nobody hears, and that pack well.
+        # Rounded to inaudible steps that compress well.
         envelope=(np.round(np.concatenate(envelopes) * 4) / 4).astype(np.float16),
         noise=(np.round(np.concatenate(noises) * 128) / 128).astype(np.float16),
         spans=np.array(spans, dtype=np.int64),
@@ -280,11 +294,12 @@ def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) 
 
 
 def vowel_level(envelope: np.ndarray) -> float:
-    """Mean power over frames and Hz in dB: what the waveform's level follows."""
+    """Mean power over frames and frequency in dB, which the waveform's level follows."""
     return float(10 * np.log10(np.mean(10 ** (envelope.astype(np.float64) / 10) @ WIDTHS)))
 
 
 def _packed(units: Units) -> bytes:
+    """Content of the cached file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **vars(units))
     return buffer.getvalue()

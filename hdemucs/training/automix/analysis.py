@@ -1,4 +1,4 @@
-"""What remixing must know of a song: its beats, its notes, and where its stems sound."""
+"""What remixing needs to know about a song: its beats, its notes, and when its stems sound."""
 
 import hashlib
 import json
@@ -12,30 +12,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdemucs.datasets.songs import Song
+from hdemucs.datasets import Song
 from hdemucs.errors import TrainingError
 from hdemucs.files import write_whole
 
 RATE = 22050
-"""In Hz; beats and notes are well below half of it."""
+"""Sample rate of the analysis in Hz; beats and notes are well below half of it."""
 
 _HOP = 256  # 12 ms
 _FEWEST_BEATS = 8
-_SILENCE = 0.01  # of the deviation of the whole song
-_VERSION = 1  # of what is computed here, for the cache
+_SILENCE = 0.01  # as a share of the standard deviation of the whole song
+_VERSION = 1  # of the analysis, for its cache
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found in a song.
+    """Result of analysing a song.
 
     Attributes:
-        name: of the song.
-        seconds: of its shortest stem.
-        beats: times in seconds.
-        chroma: share of the time in which each pitch class, from C on, is the loudest of the bass line; None
-            if nothing but drums sounds.
-        loudness: of each stem, the root mean square of each whole second.
+        name: Name of the song.
+        seconds: Length of its shortest stem in seconds.
+        beats: Times of its beats in seconds.
+        chroma: Share of the time for which each pitch class, from C up, is the loudest in the bass line; None
+            if only drums sound.
+        loudness: Root mean square of each full second, by stem.
     """
 
     name: str
@@ -46,37 +46,37 @@ class Analysis:
 
     @cached_property
     def period(self) -> float:
-        """Seconds between beats, over the whole song."""
+        """Mean time between beats in seconds."""
         return fit_beats(self.beats)[1]
 
     def share_sounding(self, source: str, start: float, seconds: float) -> float:
-        """Part of a passage in which a stem is not far softer than it is at its loudest."""
+        """Share of a passage, in seconds, where a stem is at most 20 dB softer than at its loudest."""
         loudness = np.asarray(self.loudness[source])
         passage = loudness[int(start) : int(start + seconds)]
         return float((passage > 0.1 * loudness.max()).mean()) if len(passage) else 0.0
 
 
 def fit_beats(beats: list[float]) -> tuple[float, float, float]:
-    """A steady beat through the times of beats: first beat, period and root mean square error, in seconds."""
+    """Fit a steady beat to the times of beats: first beat, period and root mean square error, in seconds."""
     index = np.arange(len(beats))
     period, first = np.polyfit(index, beats, 1)
     return float(first), float(period), float(np.std(beats - first - period * index))
 
 
 def analyse(song: Song) -> Analysis:
-    """Find beats and notes, as the paper does: beats in the drums, notes in the bass.
+    """Find beats in the drums and notes in the bass (arXiv 2111.03600).
 
     Where these are missing or silent, all stems stand in for the drums, and all but the drums for the bass.
 
     Raises:
-        AudioError: a stem is damaged.
-        TrainingError: there is no beat, or librosa is not installed.
+        AudioError: A stem is damaged.
+        TrainingError: No beat was found, or librosa is not installed.
     """
     stems = {source: song.read(source, RATE, channels=1)[0] for source in song.sources}
-    frames = min(len(stem) for stem in stems.values())
-    stems = {source: stem[:frames] for source, stem in stems.items()}
+    length = min(len(stem) for stem in stems.values())
+    stems = {source: stem[:length] for source, stem in stems.items()}
     mixture = torch.stack([*stems.values()]).sum(0)
-    pitched = mixture - stems.get("drums", torch.zeros(frames))
+    pitched = mixture - stems.get("drums", torch.zeros(length))
     silence = _SILENCE * float(mixture.std(correction=0))
 
     def sounds(stem: Tensor | None) -> bool:
@@ -85,15 +85,15 @@ def analyse(song: Song) -> Analysis:
     beats = _beats(stems["drums"] if sounds(stems.get("drums")) else mixture)
     if len(beats) < _FEWEST_BEATS:
         raise TrainingError(
-            f"{song.name}: no beat was found in its {frames / RATE:.0f} s; leave the song out"
+            f"{song.name}: no beat was found in its {length / RATE:.0f} s; leave the song out"
         )
     bass = stems["bass"] if sounds(stems.get("bass")) else pitched
     chroma = _chroma(bass) if sounds(bass) else None
-    return Analysis(song.name, frames / RATE, beats, chroma, _loudness(stems))
+    return Analysis(song.name, length / RATE, beats, chroma, _loudness(stems))
 
 
 def analyse_once(song: Song, cache: Path) -> Analysis:
-    """`analyse`, unless a file in the folder `cache` has what was found in these very files."""
+    """Like `analyse`, but reuses the result that the folder `cache` has for these very files, if any."""
     versions = [_VERSION, song.name]
     for name, (path, stream) in sorted(song.files.items()):
         status = path.stat()

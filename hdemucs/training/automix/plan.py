@@ -1,4 +1,4 @@
-"""Which stems of which songs go together: matched in tempo and key, their beats at the same times."""
+"""Which stems of which songs go together: matched in tempo and key, with their beats aligned."""
 
 import math
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from hdemucs.errors import TrainingError
 from hdemucs.training.automix.analysis import Analysis, fit_beats
 
 MAX_TEMPO = 0.15
-"""Largest change of tempo of a stem ("Realistic remix of tracks" in arXiv 2111.03600)."""
+"""Largest change of a stem's tempo ("Realistic remix of tracks" in arXiv 2111.03600)."""
 
 MAX_PITCH = 3
-"""Largest change of pitch of a stem, in semitones (the same)."""
+"""Largest change of a stem's pitch in semitones (same source)."""
 
 UNPITCHED = ("drums", "percussion")
 """Stems whose key does not matter."""
 
-_TRIES = 8  # of random passages of a song, of which the fullest is taken
-_UNSTEADY = 0.1  # deviation of the beats from a steady one, as a share of its period
+_TRIES = 8  # random passages of a song, of which the fullest is taken
+_UNSTEADY = 0.1  # largest deviation from a steady beat, as a share of its period
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stem of a new song, and what is done to it.
+class RemixPart:
+    """A stem of a remix: where it is taken from, and how it is changed.
 
     Attributes:
-        song: where it is from, an index.
-        start: in that song, in seconds, half a beat before a beat.
-        tempo: 1.1 is played faster by 10%.
-        pitch: change in semitones.
+        song: Index of the song it is taken from.
+        start: Where it starts in that song, in seconds; half a beat before a beat.
+        tempo: Factor on the tempo: 1.1 is 10% faster.
+        pitch: Change of pitch in semitones.
     """
 
     song: int
@@ -40,20 +40,20 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a new song is made.
+class RemixPlan:
+    """Everything that determines a remix.
 
     Attributes:
-        name: of its folder.
-        seconds: its length.
-        period: seconds between its beats; the first is half of it after the start.
-        parts: a stem for each source.
+        name: Name of its folder.
+        seconds: Its length in seconds.
+        period: Time between its beats in seconds; the first beat is half a period after the start.
+        parts: Stem of each source, by name.
     """
 
     name: str
     seconds: float
     period: float
-    parts: dict[str, Part]
+    parts: dict[str, RemixPart]
 
 
 @dataclass(frozen=True)
@@ -63,42 +63,43 @@ class _Passage:
     fullness: float
 
 
-def plan(
+def plan_remix(
     songs: Sequence[Analysis], sources: Sequence[str], number: int, *, seed: int, seconds: float
-) -> Recipe:
-    """The recipe of the new song of this number; it depends on nothing else.
+) -> RemixPlan:
+    """Plan one remix; the arguments alone determine it.
 
-    One stem at random stays as it is and sets tempo and key; each song has its turn to give it. Every other
-    stem is of another song, drawn from those that match; where none does, of the same song as the first.
-    Drums that set the tempo leave the key to the next stem.
+    A random stem of one song, the leader, stays as it is and sets tempo and key; songs take turns in leading.
+    Every other stem is drawn from the songs that match, each from a song of its own; where none matches, it
+    comes from the leader. Drums that set the tempo leave the key to the next stem.
 
     Args:
-        songs: to choose from.
-        sources: of the new song.
-        number: 0 and up.
-        seed: of all choices.
-        seconds: longest length; at most four fifths of the song that sets the tempo, so others suffice.
+        songs: Songs to choose from.
+        sources: Names of the sources of the remix.
+        number: Number of the remix, from 0.
+        seed: Seed of all choices.
+        seconds: Largest length in seconds; a remix never has more than four fifths of its leader's length, so
+            that other songs are long enough.
 
     Raises:
-        TrainingError: the songs have no passage with a steady beat, or none with all sources.
+        TrainingError: No song has a passage with a steady beat, or no songs have all sources between them.
     """
     order = np.random.default_rng([seed, 0, number // len(songs)]).permutation(len(songs))
     rng = np.random.default_rng([seed, 1, number])
-    for step in range(len(songs)):
-        leader = int(order[(number + step) % len(songs)])
+    for turn in range(len(songs)):
+        leader = int(order[(number + turn) % len(songs)])
         length = min(seconds, 0.8 * songs[leader].seconds)
         parts = _Mixer(songs, leader, length, rng).mix(sources)
         if parts is not None:
             period, chosen = parts
-            return Recipe(f"remix_{seed}_{number:05d}", length, period, {s: chosen[s] for s in sources})
+            return RemixPlan(f"remix_{seed}_{number:05d}", length, period, {s: chosen[s] for s in sources})
     raise TrainingError(
-        f"no {', '.join(sources)} of the {len(songs)} songs go together: too few have a steady beat; "
-        "add songs, or ask for shorter ones"
+        f"no {', '.join(sources)} of the {len(songs)} songs go together, as too few have a steady beat; "
+        "add songs, or ask for shorter remixes"
     )
 
 
 class _Mixer:
-    """Choices for one new song."""
+    """Chooses the parts of one remix."""
 
     def __init__(
         self, songs: Sequence[Analysis], leader: int, seconds: float, rng: np.random.Generator
@@ -108,15 +109,15 @@ class _Mixer:
         self._seconds = seconds
         self._rng = rng
 
-    def mix(self, sources: Sequence[str]) -> tuple[float, dict[str, Part]] | None:
-        """Period and part of each source; None if the song cannot lead, or a source is not to be had."""
+    def mix(self, sources: Sequence[str]) -> tuple[float, dict[str, RemixPart]] | None:
+        """Period of the beat and part of each source; None if there is no beat, or a source is missing."""
         leader = self._songs[self._leader]
         own = [source for source in sources if source in leader.loudness]
         order = [str(source) for source in self._rng.permutation(own)]
         passage = self._passage(leader, order[0], 1.0, leader.period) if order else None
         if passage is None:
             return None
-        parts = {order[0]: Part(self._leader, passage.start)}
+        parts = {order[0]: RemixPart(self._leader, passage.start)}
         key = None if order[0] in UNPITCHED else leader.chroma
         used = {self._leader}
         for source in self._rng.permutation([source for source in sources if source not in parts]):
@@ -126,35 +127,32 @@ class _Mixer:
             if part is None:
                 if source not in leader.loudness:
                     return None
-                part = Part(self._leader, passage.start)
+                part = RemixPart(self._leader, passage.start)
             if pitched and key is None:
                 key = self._songs[part.song].chroma
             used.add(part.song)
             parts[source] = part
         return passage.period, parts
 
-    def _other(self, source: str, period: float, key: list[float] | None, used: set[int]) -> Part | None:
-        """A stem of a song that is not used yet, at this period and in this key; None if no song has it."""
+    def _other(self, source: str, period: float, key: list[float] | None, used: set[int]) -> RemixPart | None:
+        """Part of an unused song with this period and in this key; None if no song has one."""
         for index in self._rng.permutation(len(self._songs)).tolist():
             song = self._songs[index]
             if index in used or source not in song.loudness:
                 continue
-            pitch = 0
-            if source not in UNPITCHED:
-                shift = best_pitch(key, song.chroma)
-                if shift is None:
-                    continue
-                pitch = shift
+            pitch = 0 if source in UNPITCHED else best_pitch(key, song.chroma)
+            if pitch is None:
+                continue
             octave = 2.0 ** round(math.log2(period / song.period))
             if abs(octave * song.period / period - 1) > MAX_TEMPO:
                 continue
             passage = self._passage(song, source, octave, period)
             if passage is not None:
-                return Part(index, passage.start, passage.period / period, pitch)
+                return RemixPart(index, passage.start, passage.period / period, pitch)
         return None
 
     def _passage(self, song: Analysis, source: str, octave: float, period: float) -> _Passage | None:
-        """The fullest of some passages with a steady beat, at half or double time if `octave` is not 1."""
+        """Fullest of some random passages with a steady beat, `octave` beats of it to one of the remix."""
         beats = np.asarray(song.beats)
         need = self._seconds * octave * song.period / period
         first = np.flatnonzero((beats > octave * song.period) & (beats + need * 1.02 < song.seconds))
@@ -175,11 +173,14 @@ class _Mixer:
 
 
 def best_pitch(key: list[float] | None, chroma: list[float] | None) -> int | None:
-    """Semitones that bring a song's notes closest to a key (in L1 distance); None if that is too far.
+    """Change of pitch in semitones that brings a song's chroma closest to a key, in L1 distance.
 
     Args:
-        key: 12 shares; None where any key will do.
-        chroma: of the song; None if it has no notes, and so no place among stems that have.
+        key: Chroma to match, 12 shares; None accepts any key.
+        chroma: Chroma of the song; None if it has no notes, and so no place among stems that have.
+
+    Returns:
+        The change, None if it would be larger than `MAX_PITCH`.
     """
     if chroma is None:
         return None

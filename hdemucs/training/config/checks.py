@@ -1,18 +1,17 @@
-"""What cannot be trained with: values out of range, settings at odds with each other or with this machine."""
+"""Checks of a configuration: values out of range, settings that contradict each other or this machine."""
 
-import inspect
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from hdemucs.checkpoint.build import ARCHITECTURES, check_arguments
-from hdemucs.errors import CheckpointError, one_line
-from hdemucs.model import Network
+from hdemucs.errors import one_line
+from hdemucs.model import NETWORKS, Network
 from hdemucs.suggest import hint
 from hdemucs.training.config.schema import Config, leaves
 
@@ -21,21 +20,21 @@ ELSEWHERE = {
     "sample_rate": "excerpts.sample_rate",
     "audio_channels": "excerpts.audio_channels",
 }
-"""Constructor arguments that the songs decide too, and their keys."""
+"""Settings of a network that the songs decide as well, and the keys that set them."""
 ANY_SOURCES = ("drums", "bass", "other", "vocals")
-"""What a network is tried with as long as only the files say what its sources are."""
+"""Sources for checking a network while the songs, which decide them, are not known yet."""
 
 
-class Problem(NamedTuple):
-    """A key, and what is wrong with it."""
+class ConfigProblem(NamedTuple):
+    """A key, and what is wrong with its value."""
 
     key: str
     what: str
 
 
-def problems_of(config: Config) -> list[Problem]:
-    """All that is wrong with a configuration whose types are right."""
-    checks: tuple[Callable[[Config], Iterator[Problem]], ...] = (
+def problems_of(config: Config) -> list[ConfigProblem]:
+    """All problems of a configuration whose types are right."""
+    checks: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
         _ranges,
         _data,
         _sources,
@@ -47,19 +46,19 @@ def problems_of(config: Config) -> list[Problem]:
     return [problem for check in checks for problem in check(config)]
 
 
-def _ranges(config: Config) -> Iterator[Problem]:
+def _ranges(config: Config) -> Iterator[ConfigProblem]:
     for name, item, value in leaves(config):
         limits = item.metadata
         if "length" in limits and len(value) != limits["length"]:
-            yield Problem(name, f"must be {limits['length']} numbers, not {value}")
+            yield ConfigProblem(name, f"must be a list of {limits['length']} numbers, not {value}")
         for key, number in _numbers(name, value):
             if not (math.isfinite(number) and _within(number, limits)):
                 allowed = _range(limits) if math.isfinite(number) else "finite"
-                yield Problem(key, f"must be {allowed}, not {number:g}")
+                yield ConfigProblem(key, f"must be {allowed}, not {number:g}")
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    """The numbers in a value, with the key of each."""
+    """Yield the numbers in a value, each with its key."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _numbers(f"{name}.{key}", item)
@@ -81,77 +80,78 @@ def _within(number: float, limits: Mapping[str, Any]) -> bool:
 
 def _range(limits: Mapping[str, Any]) -> str:
     words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}
-    said = [f"{word} {limits[limit]:g}" for limit, word in words.items() if limit in limits]
-    return " and ".join(said)
+    return " and ".join(f"{word} {limits[limit]:g}" for limit, word in words.items() if limit in limits)
 
 
-def _data(config: Config) -> Iterator[Problem]:
+def _data(config: Config) -> Iterator[ConfigProblem]:
     if not config.data:
-        yield Problem("data", "is missing; give the folder of songs as data=/path/to/songs")
+        yield ConfigProblem("data", "must be given: the folder of songs, as in data=/path/to/songs")
     for folder in config.data:
         if not Path(folder).is_dir():
-            yield Problem("data", f"{folder} is no folder")
+            yield ConfigProblem("data", f"{folder} is not a folder")
 
 
-def _sources(config: Config) -> Iterator[Problem]:
+def _sources(config: Config) -> Iterator[ConfigProblem]:
     if config.sources is None:
         return
     if not _usable(config.sources):
-        yield Problem("sources", f"must be different names, at least one, not {config.sources}")
+        yield ConfigProblem("sources", f"must be one or more different names, not {config.sources}")
     for name in config.loss.weights:
         if name not in config.sources:
             known = ", ".join(config.sources)
             near = hint(name, config.sources)
-            yield Problem(f"loss.weights.{name}", f"is no source of this training, which has {known}{near}")
+            yield ConfigProblem(f"loss.weights.{name}", f"is not one of the sources, {known}{near}")
     if config.sources and not any(config.loss.weights.get(name, 1.0) for name in config.sources):
-        yield Problem("loss.weights", "must be above 0 for at least one source")
+        yield ConfigProblem("loss.weights", "must be above 0 for at least one source")
 
 
 def _usable(sources: list[str]) -> bool:
     return len(sources) > 0 and all(sources) and len(set(sources)) == len(sources)
 
 
-def _network(config: Config) -> Iterator[Problem]:
-    """The network, built without memory. That of `init` is known only when it is loaded."""
+def _network(config: Config) -> Iterator[ConfigProblem]:
+    """Problems of the network, built without memory; that of `init` is known only once it is loaded."""
     if config.init:
         if config.model:
-            yield Problem("model", "is decided by init; leave one of them out, as with model=null")
+            yield ConfigProblem(
+                "model", "is determined by init; leave out one of them, for instance with model=null"
+            )
         return
     if config.freeze:
-        yield Problem("freeze", "needs init: these weights would stay random")
+        yield ConfigProblem("freeze", "needs init; without it, the frozen weights would stay random")
     arguments = dict(config.model)
     name = arguments.pop("architecture")
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        near = hint(str(name), ARCHITECTURES)
-        yield Problem("model.architecture", f"must be one of {', '.join(ARCHITECTURES)}, not {name!r}{near}")
+    if not isinstance(name, str) or name not in NETWORKS:
+        near = hint(str(name), NETWORKS)
+        yield ConfigProblem("model.architecture", f"must be one of {', '.join(NETWORKS)}, not {name!r}{near}")
         return
-    wrong = list(_arguments(ARCHITECTURES[name], arguments))
+    wrong = list(_arguments(NETWORKS[name], arguments))
     yield from wrong
     if not wrong:
-        yield from _build(config, ARCHITECTURES[name], arguments)
+        yield from _build(config, NETWORKS[name], arguments)
 
 
-def _arguments(cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[Problem]:
-    known = [name for name in inspect.signature(cls).parameters if name not in ELSEWHERE]
+def _arguments(cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[ConfigProblem]:
+    known = [item.name for item in fields(cls.Config) if item.name not in ELSEWHERE]
     for name, value in arguments.items():
         key = f"model.{name}"
         if name in ELSEWHERE:
-            yield Problem(key, f"is set by {ELSEWHERE[name]}")
+            yield ConfigProblem(key, f"is set by {ELSEWHERE[name]}")
         elif name not in known:
             near = hint(name, known) or f"; it takes {', '.join(known)}"
-            yield Problem(key, f"is no argument of {cls.__name__}{near}")
+            yield ConfigProblem(key, f"is not a setting of {cls.__name__}{near}")
         else:
             try:
-                check_arguments(cls, {"sources": list(ANY_SOURCES), name: value})
-            except CheckpointError:
-                yield Problem(key, f"cannot be {value!r}")
+                cls.Config(ANY_SOURCES, **{name: value})
+            except ValueError as error:
+                yield ConfigProblem(key, str(error).removeprefix(f"{name} "))
 
 
-def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[Problem]:
+def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     sources = config.sources if config.sources is not None and _usable(config.sources) else ANY_SOURCES
     excerpts = config.excerpts
     try:
-        # torch warns of layers without channels, which are a problem below.
+        # torch warns about layers without channels, which are reported below.
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")
             model = cls(
@@ -161,50 +161,51 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
                 **arguments,
             )
     except (ValueError, RuntimeError, OverflowError, ArithmeticError) as error:
-        yield Problem("model", f"makes no network: {one_line(error)}")
+        yield ConfigProblem("model", f"is not a valid network: {one_line(error)}")
         return
     if any(parameter.numel() == 0 for parameter in model.parameters()):
-        yield Problem("model.channels", "is too small: the residual branches have a quarter of it")
-    # One window of the STFT; of a waveform network, what one output sample depends on at least.
-    needed = int(getattr(model, "n_fft", 0)) or model.valid_length(1)
+        yield ConfigProblem("model.channels", "is too small: the residual branches have a quarter as many")
+    needed = model.min_length
     length = excerpts.segment * excerpts.sample_rate
     if 0 < length < needed:
         least = math.ceil(1000 * needed / excerpts.sample_rate) / 1000
-        yield Problem("excerpts.segment", f"is too short for this network, which needs {least:g} s")
+        yield ConfigProblem(
+            "excerpts.segment", f"is too short for this network, which needs at least {least:g} s"
+        )
 
 
-def _batch(config: Config) -> Iterator[Problem]:
-    # As torchrun and accelerate tell each of their processes; 1 without them.
+def _batch(config: Config) -> Iterator[ConfigProblem]:
+    # Set by torchrun and accelerate for each of their processes.
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     parts = devices * config.accumulate
     if parts < 1 or config.batch_size < 1:
         return
     if config.batch_size % parts:
         each = f" on each of {devices} devices" if devices > 1 else ""
-        yield Problem(
+        yield ConfigProblem(
             "batch_size",
             f"{config.batch_size} examples cannot be divided into {config.accumulate} equal parts{each}",
         )
     group, examples = config.augment.remix_group, config.batch_size // devices
     if group > examples:
-        yield Problem(
-            "augment.remix_group", f"must be at most {examples}, a device's examples in a batch, not {group}"
+        yield ConfigProblem(
+            "augment.remix_group", f"must be at most {examples}, the batch size per device, not {group}"
         )
 
 
-def _lists(config: Config) -> Iterator[Problem]:
+def _lists(config: Config) -> Iterator[ConfigProblem]:
     gain = config.augment.gain
     if len(gain) == 2 and gain[0] > gain[1]:
-        yield Problem("augment.gain", f"must be the smallest, then the largest, not {gain}")
+        yield ConfigProblem("augment.gain", f"must be the smallest factor, then the largest, not {gain}")
     averages = config.averages
     for key, decays in (("per_batch", averages.per_batch), ("per_epoch", averages.per_epoch)):
         if len(set(decays)) != len(decays):
-            yield Problem(f"averages.{key}", f"must be different decays, not {decays}")
+            yield ConfigProblem(f"averages.{key}", f"must be different decays, not {decays}")
 
 
-def _machine(config: Config) -> Iterator[Problem]:
+def _machine(config: Config) -> Iterator[ConfigProblem]:
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
-        yield Problem("device", "there is no CUDA device here; leave it null, or set cpu")
+        yield ConfigProblem("device", "no CUDA device is available; use cpu, or null to choose automatically")
     elif config.precision == "fp16" and (config.device == "cpu" or not cuda):
-        yield Problem("precision", "fp16 needs a CUDA device; on a CPU there are no and bf16")
+        yield ConfigProblem("precision", "fp16 needs a CUDA device; a CPU supports no and bf16")

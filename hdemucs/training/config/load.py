@@ -1,4 +1,4 @@
-"""Configurations read from YAML and `key=value` overrides, checked as a whole, and written back."""
+"""Reading a configuration from YAML and `key=value` overrides, checking it as a whole, writing it back."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,23 @@ import hdemucs
 from hdemucs.errors import TrainingError, one_line
 from hdemucs.suggest import hint
 from hdemucs.training.config.checks import problems_of
-from hdemucs.training.config.schema import Config, kind_of, leaves
+from hdemucs.training.config.schema import Config, leaves, type_in_words
 
 
 def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
-    """A configuration, complete and checked.
+    """Load a configuration, complete and checked.
 
     Args:
-        config: name of a file in `configs/`, without its suffix, or the path of a YAML file.
-        overrides: `key=value` each, the key dotted, the value as in YAML; the last one wins. Mappings
-            (`model`, `loss.weights`) gain the keys given, lists are replaced, null empties both.
+        config: Name of a file in `configs/`, without its suffix, or path of a YAML file.
+        overrides: Settings, each `key=value` with a dotted key and a value as in YAML; the last one wins.
+            Mappings (`model`, `loss.weights`) gain the keys given, lists are replaced, null empties either.
 
     Returns:
-        The configuration; `data` has absolute paths and `model`, unless there is `init`, an architecture.
+        The configuration; the paths in `data` are absolute, and `model` has an architecture unless `init` is
+        given.
 
     Raises:
-        TrainingError: all that is wrong with it, a line each.
+        TrainingError: All mistakes in it, one per line.
     """
     path = _find(config)
     reader = _Reader()
@@ -40,18 +41,18 @@ def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def dump(config: Config) -> str:
-    """The configuration as YAML with all keys, which `load_config` reads back equal."""
+    """Write a configuration as YAML with all keys; `load_config` reads it back unchanged."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def folder_of_configs() -> Path:
-    """Where the named configurations are: in the installed package, or beside it in the repository."""
+    """Folder of the named configurations: in the installed package, or beside it in the repository."""
     package = Path(hdemucs.__file__).parent
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
 def names_of_configs() -> list[str]:
-    """What `load_config` takes as a name."""
+    """Names that `load_config` accepts."""
     return sorted(path.stem for path in folder_of_configs().glob("*.yaml"))
 
 
@@ -63,23 +64,26 @@ def _find(config: str) -> Path:
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        raise TrainingError(f"{config}: no such file; named configurations are {', '.join(names)}")
-    known = ", ".join(names)
-    raise TrainingError(f"no configuration {config!r} (of {known}) and no such file{hint(config, names)}")
+        raise TrainingError(f"{config}: no such file; the named configurations are {', '.join(names)}")
+    raise TrainingError(
+        f"{config} is neither a named configuration ({', '.join(names)}) nor a file{hint(config, names)}"
+    )
 
 
 def _read(path: Path) -> Mapping[Any, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
-    except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
-        raise TrainingError(f"{path}: cannot be read as YAML: {_reason(error)}") from error
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read: {_reason(error)}") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise TrainingError(f"{path} is not valid YAML: {_reason(error)}") from error
     if not isinstance(content, dict):
-        raise TrainingError(f"{path}: must be keys with values, as in `epochs: 10`")
+        raise TrainingError(f"{path} must consist of keys and values, as in `epochs: 10`")
     return content
 
 
 class _Reader:
-    """Collects values, with where they come from, and mistakes, the first one of each key."""
+    """Collects values with their places, and mistakes, the first one of each key."""
 
     def __init__(self) -> None:
         self.schema = Config()
@@ -90,7 +94,7 @@ class _Reader:
         self.mistakes: dict[str, str] = {}
 
     def override(self, text: str) -> None:
-        """Take one `key=value`."""
+        """Apply one `key=value`."""
         name, equals, _ = text.partition("=")
         if not equals or not all(name.split(".")):
             self.mistakes[text] = f"{text}: must be key=value"
@@ -98,34 +102,37 @@ class _Reader:
         try:
             content = OmegaConf.to_container(OmegaConf.from_dotlist([text]))
         except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-            self.mistakes[text] = f"{text}: cannot be read as YAML: {_reason(error)}"
+            self.mistakes[text] = f"{text}: is not valid YAML: {_reason(error)}"
             return
         assert isinstance(content, dict)
         self.take(content, text)
 
     def take(self, given: Mapping[Any, Any], place: str, section: Any = None, prefix: str = "") -> None:
-        """Take all keys of a mapping; `section` is what of the schema it stands for, None for the whole."""
+        """Apply all keys of a mapping; `section` is the part of the schema it fills, None for all of it."""
         section = self.schema if section is None else section
         items = {item.name: item for item in fields(section)}
         for name, value in given.items():
-            # `optimizer.lr: 1` in a file, as on the command line.
+            # Dotted keys are allowed in a file, too: `optimizer.lr: 1`.
             name, _, rest = str(name).partition(".")
             value = {rest: value} if rest else value
             key = prefix + name
             self.places[key] = place
             if name not in items:
-                self._wrong(key, f"is no key{hint(key, self.names) or '; `hdemucs train --keys` lists them'}")
+                near = hint(key, self.names) or f"; the keys here are {', '.join(items)}"
+                self._wrong(key, f"is not a key{near}")
             elif not is_dataclass(getattr(section, name)):
                 self._set(key, items[name], value)
             elif isinstance(value, Mapping):
                 self.take(value, place, getattr(section, name), f"{key}.")
-            # A heading in YAML with nothing below it.
+            # Null is a heading in YAML with nothing below it.
             elif value is not None:
-                self._wrong(key, f"has keys of its own, as in {key}.{fields(getattr(section, name))[0].name}")
+                self._wrong(
+                    key, f"is a section with keys such as {key}.{fields(getattr(section, name))[0].name}"
+                )
 
     def _wrong(self, key: str, what: str) -> None:
         if key not in self.mistakes:
-            # A problem of one argument or source is told where that, or else the mapping, was given.
+            # The place of an argument or source of its own, or else that of the mapping it is in.
             place = next((self.places[part] for part in _upwards(key) if part in self.places), "")
             says_key = place.startswith(f"{key}=")
             self.mistakes[key] = ": ".join([part for part in (place, not says_key and key, what) if part])
@@ -135,14 +142,14 @@ class _Reader:
         if isinstance(value, Mapping):
             self.places |= {f"{key}.{name}": self.places[key] for name in value}
         try:
-            # Merged, a mapping keeps the keys that are not given.
+            # Merging a mapping keeps the keys that are not given; null and {} empty it.
             OmegaConf.update(self.tree, key, value, merge=bool(value))
         except OmegaConfBaseException:
             near = hint(str(value), get_args(item.type)) if get_origin(item.type) is Literal else ""
-            self._wrong(key, f"must be {kind_of(item.type)}, not {value!r}{near}")
+            self._wrong(key, f"must be {type_in_words(item.type)}, not {value!r}{near}")
 
     def finish(self, path: str) -> Config:
-        """The configuration; TrainingError with all mistakes."""
+        """Return the checked configuration, or raise TrainingError with all mistakes."""
         for key, _, default in leaves(self.schema):
             try:
                 value = OmegaConf.select(self.tree, key, throw_on_missing=True)
@@ -170,15 +177,15 @@ class _Reader:
 
 
 def _reason(error: Exception) -> str:
-    """What a library says is wrong, in one line, without the parts that only its developers understand."""
+    """What a library says is wrong, on one line, without the details meant for its developers."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
-        return f"{error.problem}, in line {error.problem_mark.line + 1}"
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
     return one_line(ValueError(str(error).partition("\n")[0]))
 
 
 def _absolute(folder: str) -> str:
     path = Path(folder)
-    # The home folder of a user who does not exist.
+    # `~name` of a user who does not exist.
     with contextlib.suppress(RuntimeError):
         path = path.expanduser()
     return str(path.absolute())
@@ -191,8 +198,11 @@ def _upwards(key: str) -> list[str]:
 
 
 def _meant(annotation: Any, value: Any) -> Any:
-    """What YAML makes of a value, as it is meant: one name as a list of it, null as an empty mapping or list,
-    and the word no, which YAML takes for false."""
+    """Turn what YAML reads into what is meant.
+
+    A single name stands for a list of it, null for an empty mapping or list, and `no`, which YAML reads as
+    false, for the word.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(value, str | int) and value != "???" and list[str] in (annotation, *arguments):
         return [value]

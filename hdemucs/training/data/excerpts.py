@@ -1,4 +1,4 @@
-"""Excerpts of songs, read from disk as they are needed, and the order that they are trained on.
+"""Excerpts of songs, read from disk as they are needed, and the order in which they are trained on.
 
 Letters in shapes: S sources, R = S + 1 rows, C channels, L samples.
 """
@@ -12,30 +12,30 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hdemucs.datasets.training_songs import TrainingSong
+from hdemucs.datasets import TrainingSong
 from hdemucs.errors import TrainingError
 from hdemucs.training.data.repitch import Repitch
 
-Key = tuple[int, int]
-"""Epoch, and index of an excerpt. What is random in the excerpt depends on both, and on nothing else."""
+ExcerptKey = tuple[int, int]
+"""Epoch and index of an excerpt. Beside the seed, its random changes depend on nothing else."""
 
 
 class Excerpts(Dataset[tuple[Tensor, Tensor]]):
     """Excerpts of all songs: one starts every `stride` seconds, so longer songs have more of them.
 
-    The last excerpt of a song is moved back to end with it; a song that is shorter than an excerpt is one,
-    followed by zeros.
+    The last excerpt of a song is moved back so that it ends with the song. A song shorter than an excerpt is
+    a single excerpt, padded with zeros.
 
     Args:
-        songs: at least one.
-        sources: names of the first rows.
-        sample_rate: in Hz; songs of another one are resampled.
-        audio_channels: songs of another number are remixed.
-        seconds: length of an excerpt.
-        stride: seconds from one start to the next; together with a random shift as long as it (see
-            `hdemucs.training.data.augment`) any place of a song is as likely to be the start.
-        repitch: change of tempo and pitch; None for none.
-        seed: of what is random.
+        songs: Songs to cut, at least one.
+        sources: Names of the first rows.
+        sample_rate: Sample rate of the excerpts in Hz; songs at another one are resampled.
+        audio_channels: Number of channels of the excerpts; songs with another number are remixed.
+        seconds: Length of an excerpt in seconds.
+        stride: Seconds between the starts of consecutive excerpts. With a random shift of the same length
+            (see `hdemucs.training.data.augment`), every place of a song is equally likely to be a start.
+        repitch: Random change of tempo and pitch; None for no change.
+        seed: Seed of the random changes.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
         self.length = round(seconds * sample_rate)
         self._stride = round(stride * sample_rate)
         if min(self.length, self._stride) < 1:
-            raise TrainingError(f"excerpts of {seconds} s every {stride} s have no samples; make both longer")
+            raise TrainingError(f"excerpts of {seconds} s every {stride} s are empty; make both longer")
         self._lengths = [song.length_at(sample_rate) for song in self.songs]
         self._ends = list(accumulate(self._count(length) for length in self._lengths))
         self._repitch = repitch
@@ -67,18 +67,18 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        """One excerpt.
+    def __getitem__(self, key: ExcerptKey) -> tuple[Tensor, Tensor]:
+        """Read one excerpt.
 
         Args:
-            key: epoch, and index from 0 to the length.
+            key: Epoch, and index of the excerpt.
 
         Returns:
-            Rows `[R, C, L]` float32, the last one being what of the mixture is in no stem; and which sources
-            are known, `[S]` bool.
+            Rows `[R, C, L]` float32, the last one being what remains of the mixture beyond the sources; and
+            which sources are known, `[S]` bool.
 
         Raises:
-            AudioError: a file is damaged or gone.
+            AudioError: A file is damaged or gone.
         """
         epoch, index = key
         which, start = self.place(index)
@@ -94,9 +94,9 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
         return stems, song.known_sources(self.sources)
 
     def place(self, index: int) -> tuple[int, int]:
-        """Which song an excerpt is of, and its first frame there."""
+        """Index of the song that an excerpt is cut from, and the first sample of the excerpt in it."""
         if not 0 <= index < len(self):
-            raise IndexError(f"there is no excerpt {index}, only 0 to {len(self) - 1}")
+            raise IndexError(f"no excerpt {index}; they are numbered 0 to {len(self) - 1}")
         which = bisect_right(self._ends, index)
         number = index - (self._ends[which - 1] if which else 0)
         return which, self._inside(which, number * self._stride, self.length)
@@ -105,7 +105,7 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
         return 1 + max(0, -(-(length - self.length) // self._stride))
 
     def _inside(self, which: int, start: int, length: int) -> int:
-        """The start, moved back as far as is needed, and possible, for `length` to be in the song."""
+        """The start, moved back as far as needed, and possible, to have `length` samples within the song."""
         return max(0, min(start, self._lengths[which] - length))
 
     def _read(self, which: int, start: int, length: int) -> Tensor:
@@ -114,29 +114,29 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
 
 
 def is_voice(source: str) -> bool:
-    """Whether a stem is sung or spoken, told by its name."""
+    """Whether the name of a stem says that it is sung or spoken."""
     words = re.split("[^a-z]+", source.lower())
     without = {"no", "non", "without", "minus"}.intersection(words)
     return not without and any(re.match("vocal|voice|vox|sing(ing|ers?)$|choir", word) for word in words)
 
 
 class Order:
-    """Which excerpts make which batch.
+    """Assignment of excerpts to batches.
 
-    An epoch goes through the excerpts in a random order, as often as it takes, shuffled anew each time. It
-    depends on the seed and the number of the epoch alone, so that it can be entered at any step, and all
-    processes together have the batches of a single one: each takes its part of every batch, in order of rank.
+    An epoch goes through all excerpts in random order, as often as it takes, reshuffled each time. The order
+    depends on the seed and the number of the epoch alone, so that an epoch can be entered at any step, and
+    any number of processes train on the same batches: each takes its share of every batch, in order of rank.
 
     Args:
-        length: number of excerpts.
-        batch_size: of all processes together.
-        seed: of the order.
-        steps: batches in an epoch; None for as many whole ones as there are, at least one.
-        rank: of this process.
-        world: how many processes there are.
+        length: Number of excerpts.
+        batch_size: Number of excerpts in a batch, over all processes.
+        seed: Seed of the order.
+        steps: Number of batches in an epoch; None for as many full ones as the excerpts fill, at least one.
+        rank: Index of this process.
+        world: Number of processes.
 
     Raises:
-        TrainingError: the batch cannot be divided among the processes, or there are no excerpts.
+        TrainingError: The batch cannot be divided among the processes, or there are no excerpts.
     """
 
     def __init__(
@@ -144,10 +144,10 @@ class Order:
     ) -> None:
         if batch_size < 1 or batch_size % world:
             raise TrainingError(
-                f"a batch_size of {batch_size} cannot be divided among {world} processes; choose a multiple"
+                f"batch_size {batch_size} cannot be divided among {world} processes; choose a multiple"
             )
         if length < 1:
-            raise TrainingError("there are no excerpts to be trained on; add songs")
+            raise TrainingError("there are no excerpts to train on; add songs")
         self.length = length
         self.batch_size = batch_size
         self.steps = max(1, length // batch_size) if steps is None else steps
@@ -155,8 +155,8 @@ class Order:
         self._share = batch_size // world
         self._offset = rank * self._share
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[list[Key]]:
-        """This process' part of each batch of an epoch, from step `start` on."""
+    def batches(self, epoch: int, start: int = 0) -> Iterator[list[ExcerptKey]]:
+        """This process's share of each batch of an epoch, from step `start` on."""
         turn, order = -1, np.empty(0, int)
         for step in range(start, self.steps):
             first = step * self.batch_size + self._offset

@@ -1,1 +1,1 @@
-"""What training minimises: losses and penalties."""
+"""The quantity that training minimises: losses, penalties, and the objective that adds them up."""

@@ -1,37 +1,38 @@
-"""Distance between estimated and true stems (arXiv 2111.03600, section 5).
+"""Distances between estimated and true stems, by name. A new one is a function and a row in `LOSSES`.
 
 Letters in shapes: B batch, S sources, C channels, L samples.
 """
 
-from typing import Literal
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
-LossKind = Literal["l1", "mse"]
+if TYPE_CHECKING:
+    # Only for type checkers: the configuration's schema reads the names below without waiting for torch.
+    from torch import Tensor
+
+    Loss = Callable[[Tensor, Tensor], Tensor]
+    """Takes estimates and true stems, `[B, S, C, L]` in float32; returns the error of each, `[B, S]`."""
 
 
-def reconstruction(
-    estimates: Tensor, stems: Tensor, known: Tensor, kind: LossKind, weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Mean error of the known stems, weighted by source.
+def absolute_error(estimates: Tensor, stems: Tensor) -> Tensor:
+    """Mean absolute difference (arXiv 2111.03600, section 5)."""
+    return (estimates - stems).abs().mean((2, 3))
 
-    It is divided by the number of all stems, known or not: the mean over equal parts of a batch (accumulated
-    ones, or those of several devices) is the loss of the whole batch.
 
-    Args:
-        estimates: `[B, S, C, L]`, in any precision.
-        stems: `[B, S, C, L]` float32, finite where unknown too.
-        known: `[B, S]`, whether the stem is the true one; an unknown one has no loss and no gradient.
-        kind: mean absolute or mean squared error, over channels and samples.
-        weights: `[S]`, of each source.
+def squared_error(estimates: Tensor, stems: Tensor) -> Tensor:
+    """Mean squared difference."""
+    return (estimates - stems).square().mean((2, 3))
 
-    Returns:
-        The loss, and the mean error of each source over the examples that know it, `[S]`, without gradient
-        and without weights, NaN where no example does.
-    """
-    difference = estimates.float() - stems
-    errors = (difference.abs() if kind == "l1" else difference.square()).mean((2, 3))
-    # A product, not a selection: NaN in any estimate makes the loss NaN, by which the loop notices it.
-    errors = errors * known
-    loss = (errors * weights).sum() / (len(errors) * weights.sum())
-    return loss, errors.detach().sum(0) / known.sum(0)
+
+LOSSES: dict[str, Loss] = {
+    "l1": absolute_error,
+    "mse": squared_error,
+}
+
+if TYPE_CHECKING:
+    LossKind = str
+else:
+    LossKind = Literal[tuple(LOSSES)]
+    """Choices of `loss.kind` in a configuration."""

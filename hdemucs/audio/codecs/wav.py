@@ -1,0 +1,39 @@
+"""WAV, written by libsndfile; a RF64 above 4 GiB."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hdemucs.audio.codecs import Encoding
+from hdemucs.audio.codecs.base import Encoder
+from hdemucs.audio.codecs.sndfile import SndfileEncoder
+
+# What the 32-bit sizes of a WAV can say, less room for its header and tags.
+WAV_BYTES = 2**32 - 2**20
+
+
+def open_encoder(path: Path, encoding: Encoding, length: int, tags: Mapping[str, str]) -> Encoder:
+    """See `hdemucs.audio.codecs.Encoding.open_encoder`."""
+    subtype = "FLOAT" if encoding.unbounded else f"PCM_{encoding.bits}"
+    longest = WAV_BYTES // (encoding.channels * (encoding.integer_bits or 32) // 8)
+    if length > longest:
+        return SndfileEncoder(path, encoding, tags, format="RF64", subtype=subtype)
+    return _WavEncoder(path, encoding, tags, longest, format="WAV", subtype=subtype)
+
+
+class _WavEncoder(SndfileEncoder):
+    """A file that may hold `longest` samples per channel, since it was begun as a plain WAV."""
+
+    def __init__(
+        self, path: Path, encoding: Encoding, tags: Mapping[str, str], longest: int, **options: Any
+    ) -> None:
+        super().__init__(path, encoding, tags, **options)
+        self._room = longest
+
+    def write(self, samples: Tensor) -> None:
+        self._room -= samples.shape[-1]
+        if self._room < 0:
+            raise OSError("a WAV cannot grow beyond 4 GiB; choose flac")
+        super().write(samples)

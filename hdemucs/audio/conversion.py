@@ -1,0 +1,75 @@
+"""Turning any source into what a model was trained on: its sample rate and channels, finite samples."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from hdemucs.audio.remixing import remix
+from hdemucs.audio.resampling import resample, resample_part
+from hdemucs.audio.source import AudioSource
+from hdemucs.errors import AudioError
+
+
+def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Tensor]:
+    """Read a source from the start, with another sample rate and number of channels.
+
+    Args:
+        source: Source to read.
+        sample_rate: Sample rate of the result in Hz.
+        channels: Number of channels of the result.
+
+    Returns:
+        Blocks `[channels, n]`, n >= 1, float32.
+
+    Raises:
+        AudioError: While iterating: the source is damaged, is empty, or has samples that are NaN or infinite.
+    """
+    remixed = (remix(block, channels) for block in _finite(source))
+    empty = True
+    for block in resample(remixed, source.sample_rate, sample_rate):
+        empty = False
+        yield block
+    if empty:
+        raise AudioError(
+            f"{source.name} has no audio: it contains no samples; export it again from where it came from"
+        )
+
+
+def convert_part(source: AudioSource, start: int, length: int, sample_rate: int, channels: int) -> Tensor:
+    """Read a part of what `convert` gives, without decoding the rest or checking that samples are finite.
+
+    Args:
+        source: Source to read.
+        start: First sample of the part, counted at the new sample rate.
+        length: Number of samples per channel, counted at the new sample rate.
+        sample_rate: Sample rate of the result in Hz.
+        channels: Number of channels of the result.
+
+    Returns:
+        `[channels, n]` float32; n is less than `length` only at the end of the source.
+
+    Raises:
+        AudioError: The source is damaged, or its channels cannot be remixed to `channels`.
+    """
+
+    def read(start: int, length: int) -> Tensor:
+        return remix(source.read(start, length), channels)
+
+    return resample_part(read, start, length, source.sample_rate, sample_rate)
+
+
+def _finite(source: AudioSource) -> Iterator[Tensor]:
+    """Blocks of a source, every sample checked."""
+    start = 0
+    for block in source.blocks():
+        # A single NaN would spread over the whole track through its mean and deviation.
+        bad = ~torch.isfinite(block).all(dim=0)
+        if bad.any():
+            second = (start + int(bad.int().argmax())) / source.sample_rate
+            raise AudioError(
+                f"{source.name} has a sample that is NaN or infinite at {second:.3f} s; "
+                "repair that spot in an audio editor, or export the file again"
+            )
+        start += block.shape[-1]
+        yield block

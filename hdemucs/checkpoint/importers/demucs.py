@@ -1,0 +1,248 @@
+"""Models of the package `demucs`: names, settings and weights of its classes in this library's terms.
+
+`demucs` builds layers as numbered sequences; here they have names. Its convolutions over time are
+one-dimensional; `checkpoint.build.fit_weights` adds their frequency axis.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from hdemucs.checkpoint.build import build, listing
+from hdemucs.checkpoint.limits import fraction
+from hdemucs.errors import CheckpointError
+from hdemucs.model import Demucs, HDemucs, Network
+
+_RESIDUAL = ("none", "encoder", "decoder", "both")
+_POSITIONAL = ("sources", "audio_channels", "channels")
+"""First parameters of all classes, in case a file was saved with settings by position."""
+
+_RENAMED = {
+    "sources": "sources",
+    "audio_channels": "audio_channels",
+    "channels": "channels",
+    "depth": "depth",
+    "norm_starts": "norm_starts",
+    "norm_groups": "norm_groups",
+    "dconv_attn": "attention_starts",
+    "dconv_lstm": "lstm_starts",
+    "samplerate": "sample_rate",
+    "segment": "segment",
+}
+_FIXED: Mapping[str, Any] = {
+    "growth": 2,
+    "kernel_size": 8,
+    "stride": 4,
+    "context": 1,
+    "dconv_depth": 2,
+    "dconv_comp": 4,
+}
+_TRAINING_ONLY = frozenset(["end_iters", "emb_smooth", "dconv_init", "rescale"])
+
+
+@dataclass(frozen=True)
+class ForeignClass:
+    """A class of `demucs` and what it is called here.
+
+    Attributes:
+        network: This library's network of the same architecture.
+        renamed: Its settings by the names they have there.
+        fixed: Settings there that no published model changes, with their one value.
+        rename_weights: Renames the weights, residual branches excepted.
+    """
+
+    network: type[Network]
+    renamed: Mapping[str, str]
+    fixed: Mapping[str, Any]
+    rename_weights: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
+
+def import_class(path: str, args: Any, kwargs: Any, state: Mapping[str, Tensor]) -> Network:
+    """Build the network that a file describes by a class of `demucs`, its arguments and its weights.
+
+    Args:
+        path: Full name of the class, such as `demucs.hdemucs.HDemucs`.
+        args: Positional arguments of its constructor.
+        kwargs: Keyword arguments of its constructor.
+        state: Weights by the names they have there.
+
+    Raises:
+        CheckpointError: The class is unknown, or settings or weights do not fit, in one line without the
+            file's name.
+    """
+    if path not in CLASSES:
+        raise CheckpointError(f"it names the class {path!r:.60}, only {listing(CLASSES)} can be loaded")
+    if not isinstance(args, list | tuple) or not isinstance(kwargs, dict):
+        raise CheckpointError("its settings are not a list and a dictionary")
+    name = CLASSES[path].network.__name__
+    return build(name, translate_settings(name, args, kwargs), translate_weights(name, state))
+
+
+def translate_settings(architecture: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate the constructor arguments of a class of `demucs` to the settings of the network here.
+
+    Args:
+        architecture: Name of the network here, which is the name of the class there.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+
+    Raises:
+        CheckpointError: A setting has a value that no published checkpoint has.
+    """
+    foreign = _BY_NETWORK[architecture]
+    if len(args) > len(_POSITIONAL):
+        raise CheckpointError("it was saved with settings by position that cannot be told apart")
+    settings = {**dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
+    out: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in foreign.renamed:
+            out[foreign.renamed[name]] = value
+        elif name in foreign.fixed:
+            if value != foreign.fixed[name]:
+                raise CheckpointError(
+                    f"its setting {name}={value!r:.40} is not supported, only {foreign.fixed[name]}"
+                )
+        elif name == "cac":
+            out["spectrogram"] = "complex" if value else "amplitude"
+        elif name == "multi_freqs":
+            out["bands"] = value or []
+        elif name == "freq_emb":
+            out["freq_emb"] = value or 0.0
+        elif name == "gelu":
+            out["activation"] = "gelu" if value else "relu"
+        elif name == "dconv_mode" and value in range(4):
+            out["residual"] = _RESIDUAL[value]
+        elif name not in _TRAINING_ONLY:
+            raise CheckpointError(f"its setting {name}={value!r:.40} is not supported")
+    return out
+
+
+def translate_weights(architecture: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of a class of `demucs` or torchaudio to those of the network of the same name here.
+
+    Args:
+        architecture: Name of the network, a key of `hdemucs.model.NETWORKS`.
+        state: State dict of the foreign model.
+    """
+    return _name_residual_layers(_BY_NETWORK[architecture].rename_weights(state))
+
+
+def _rename_hdemucs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    out = {_rename_branch(name): value for name, value in state.items()}
+    # torchaudio keeps a normalisation that is never used where the branches meet.
+    unused = re.compile(r"(time_encoder\.\d+)\.norm1\..+")
+    for name in [name for name in out if unused.fullmatch(name)]:
+        if f"{name.split('.norm1')[0]}.rewrite.weight" not in out:
+            del out[name]
+    return out
+
+
+def _rename_branch(name: str) -> str:
+    first, _, rest = name.partition(".")
+    renamed = {
+        "encoder": "freq_encoder",
+        "decoder": "freq_decoder",
+        "tencoder": "time_encoder",
+        "tdecoder": "time_decoder",
+        "freq_emb": "embedding",
+    }
+    return f"{renamed.get(first, first)}.{rest}".replace(".dconv.", ".residual.")
+
+
+def _name_demucs_layers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name the numbered modules of the waveform model's layers."""
+    names = {half: _layer_names(half, state) for half in ("encoder", "decoder")}
+    out = {}
+    for name, value in state.items():
+        match = re.fullmatch(r"(encoder|decoder)\.(\d+)\.(\d+)\.(.+)", name)
+        if match:
+            half, layer, number, rest = match.groups()
+            if int(number) >= len(names[half]):
+                raise CheckpointError(f"it has weights that the network does not have: {name}")
+            name = f"{half}.{layer}.{names[half][int(number)]}.{rest}"
+        out[name] = value
+    return out
+
+
+def _layer_names(half: str, state: Mapping[str, Tensor]) -> list[str]:
+    """Names for the positions in a layer's sequence, inferred from the weights of the first layer."""
+    inside = {name.removeprefix(f"{half}.0."): value for name, value in state.items()}
+    residual = ["residual"] if any(re.match(r"\d+\.layers\.", name) for name in inside) else []
+    convolutions = [
+        name for name, value in inside.items() if re.fullmatch(r"\d+\.weight", name) and value.dim() > 1
+    ]
+    rewrite = len(convolutions) > 1
+    if half == "encoder":
+        return ["conv", "norm1", "-", *residual, *(["rewrite", "norm2", "-"] if rewrite else [])]
+    return [*(["rewrite", "norm1", "-"] if rewrite else []), *residual, "conv_tr", "norm2", "-"]
+
+
+def _name_residual_layers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name the numbered modules of residual branches, in which LSTM and attention shift the numbers."""
+    pattern = re.compile(r"(.+\.residual)\.layers\.(\d+)\.(\d+)\.(.+)")
+    out = {}
+    for name, value in state.items():
+        match = pattern.fullmatch(name)
+        if match:
+            branch, layer, number, rest = match.groups()
+            prefix = f"{branch}.layers.{layer}."
+            lstm = f"{prefix}3.lstm.weight_ih_l0" in state
+            attention = f"{prefix}{3 + lstm}.query.weight" in state
+            modules = ["conv1", "norm1", "-", *["lstm"] * lstm, *["attention"] * attention]
+            modules += ["conv2", "norm2", "-", "scale"]
+            module = modules[int(number)] if int(number) < len(modules) else "-"
+            name = f"{branch}.{layer}.scale" if module == "scale" else f"{branch}.{layer}.{module}.{rest}"
+        out[name] = value
+    return out
+
+
+CLASSES: Mapping[str, ForeignClass] = {
+    "demucs.hdemucs.HDemucs": ForeignClass(
+        HDemucs,
+        {
+            **_RENAMED,
+            "nfft": "n_fft",
+            "hybrid": "hybrid",
+            "wiener_iters": "wiener_iters",
+            "hybrid_old": "old_padding",
+        },
+        {
+            **_FIXED,
+            "channels_time": None,
+            "wiener_residual": False,
+            "rewrite": True,
+            "multi_freqs_depth": 2,
+            "emb_scale": 10,
+            "time_stride": 2,
+            "context_enc": 0,
+        },
+        _rename_hdemucs,
+    ),
+    "demucs.demucs.Demucs": ForeignClass(
+        Demucs,
+        {
+            **_RENAMED,
+            "rewrite": "rewrite",
+            "lstm_layers": "lstm_layers",
+            "normalize": "normalize",
+            "resample": "resample",
+        },
+        {**_FIXED, "glu": True},
+        _name_demucs_layers,
+    ),
+}
+"""Classes of `demucs` that a file may name: a closed table."""
+
+_BY_NETWORK = {foreign.network.__name__: foreign for foreign in CLASSES.values()}
+
+
+def decode_json(value: Any) -> Any:
+    """Decode settings as `demucs` writes them to the Hugging Face hub, where fractions are objects."""
+    if isinstance(value, dict):
+        if value.get("_type") == "fraction":
+            return fraction(value["numerator"], value["denominator"])
+        return {key: decode_json(item) for key, item in value.items()}
+    return [decode_json(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,125 @@
+"""Scores of one song: computed, and kept in a JSON file that museval's tools read too.
+
+Letters in shapes: S sources, C channels, L samples, P windows.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdemucs.datasets import Song, align_lengths
+from hdemucs.errors import EvaluationError
+from hdemucs.evaluation.metrics import BSSEval, bss_eval, sdr
+from hdemucs.files import write_whole
+
+METRICS = ("SDR", "SIR", "ISR", "SAR")
+WINDOW_SECONDS = 1.0
+"""Window and hop of BSS Eval in SiSEC 2018, and therefore in all published scores."""
+
+MUSEVAL_VERSION = "0.4.1"
+"""Version of museval whose file format and numbers these are."""
+
+
+@dataclass(frozen=True)
+class SongScores:
+    """Scores of one song, by source.
+
+    Attributes:
+        windows: BSS Eval of the song's windows, dB `[P]` by metric.
+        full_track: SDR of the full track as in the MDX challenge, dB; empty in files by museval itself.
+    """
+
+    windows: Mapping[str, Mapping[str, Tensor]]
+    full_track: Mapping[str, float]
+
+
+def scores_file(out: Path, song: str) -> Path:
+    """File of a song's scores in the folder of a run."""
+    return out / "tracks" / f"{song}.json"
+
+
+def score_song(
+    song: Song,
+    sources: Sequence[str],
+    estimates: Tensor,
+    sample_rate: int,
+    separation_seconds: float,
+    file: Path,
+) -> None:
+    """Score the estimates of a song and write the scores to a file.
+
+    Args:
+        song: Song with the true stems.
+        sources: Names of the estimated sources, in order.
+        estimates: Estimated sources `[S, C, L]`.
+        sample_rate: Sample rate of the estimates in Hz; stems are resampled to it.
+        separation_seconds: Time that the separation took, to be kept with the scores.
+        file: File to write.
+
+    Raises:
+        AudioError: A stem is missing or damaged, or not as long as its estimate.
+        EvaluationError: The signals cannot be scored.
+        OutputError: The file cannot be written.
+    """
+    references = song.references(sources, sample_rate, channels=estimates.shape[1])
+    length = align_lengths(song.name, [references[0], estimates[0]], sample_rate).shape[-1]
+    references, estimates = references[..., :length], estimates[..., :length]
+    started = time.perf_counter()
+    window = round(WINDOW_SECONDS * sample_rate)
+    try:
+        windows = bss_eval(references, estimates, window=window, hop=window)
+        full_track = sdr(references, estimates)
+    except ValueError as error:
+        raise EvaluationError(f"{song.name}: {error}") from error
+    content = {
+        "targets": list(_targets(sources, windows)),
+        "museval_version": MUSEVAL_VERSION,
+        "hdemucs": {
+            "sdr": dict(zip(sources, full_track.tolist(), strict=True)),
+            "seconds": length / sample_rate,
+            "separation_seconds": separation_seconds,
+            "scoring_seconds": time.perf_counter() - started,
+        },
+    }
+    write_whole(file, json.dumps(content, indent=1))
+
+
+def _targets(sources: Sequence[str], scores: BSSEval) -> Iterator[dict[str, Any]]:
+    """Scores in museval's schema, in which windows are called frames."""
+    values = {metric: getattr(scores, metric.lower()).tolist() for metric in METRICS}
+    for index, source in enumerate(sources):
+        frames = [
+            {
+                "time": number * WINDOW_SECONDS,
+                "duration": WINDOW_SECONDS,
+                "metrics": {metric: round(values[metric][index][number], 5) for metric in METRICS},
+            }
+            for number in range(len(values["SDR"][index]))
+        ]
+        yield {"name": source, "frames": frames}
+
+
+def read_scores(file: Path) -> SongScores:
+    """Read the scores of one song, written by `score_song` or by museval.
+
+    Raises:
+        EvaluationError: The file does not hold scores.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        windows = {
+            target["name"]: {
+                metric: torch.tensor([float(frame["metrics"][metric]) for frame in target["frames"]])
+                for metric in METRICS
+            }
+            for target in content["targets"]
+        }
+        return SongScores(windows, dict(content.get("hdemucs", {}).get("sdr", {})))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EvaluationError(f"{file} does not hold scores; remove it to score the song again") from error

@@ -1,0 +1,96 @@
+"""The command `hdemucs evaluate`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from hdemucs import checkpoint
+from hdemucs.cli import main
+from hdemucs.model import HDemucs
+from tests.evaluation.songs import RATE, SOURCES, write_song
+
+
+@pytest.fixture
+def musdb(tmp_path: Path) -> Path:
+    for index in range(2):
+        write_song(tmp_path / "musdb" / "test" / f"Song {index}", 2.2 + index, index)
+    return tmp_path / "musdb"
+
+
+def test_a_run_is_reported_and_resumed(
+    musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["evaluate", "--model", "oracle:irm", "--musdb", str(musdb), "-o", str(out), "--jobs", "2"]
+    assert main([*command, "--plots"]) == 0
+    table = capsys.readouterr().out
+    assert "oracle:irm, 2 songs, dB" in table
+    assert table == (out / "table.md").read_text()
+    assert {path.name for path in out.iterdir()} == {
+        "run.json",
+        "sdr_by_song.png",
+        "sdr_by_source.png",
+        "sdr_over_time.png",
+        "summary.json",
+        "table.md",
+        "tracks",
+    }
+    before = (out / "tracks" / "Song 0.json").stat().st_mtime_ns
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["songs"] == 2
+    assert (out / "tracks" / "Song 0.json").stat().st_mtime_ns == before
+
+
+def test_a_model_file(musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = HDemucs(
+        SOURCES, channels=4, depth=5, n_fft=1024, attention_starts=99, sample_rate=RATE, segment=1
+    )
+    checkpoint.save(model.eval(), tmp_path / "tiny.safetensors")
+    command = ["evaluate", "-n", str(tmp_path / "tiny.safetensors"), "--musdb", str(musdb)]
+    assert main([*command, "-o", str(tmp_path / "out"), "--segment", "1"]) == 0
+    assert "tiny, 2 songs" in capsys.readouterr().out
+
+
+def test_two_runs_are_compared(musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for model in ("mixture", "oracle:irm"):
+        out = str(tmp_path / model.replace(":", "_"))
+        assert main(["evaluate", "--model", model, "--musdb", str(musdb), "-o", out]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--compare", str(tmp_path / "mixture"), str(tmp_path / "oracle_irm")]) == 0
+    assert "A is mixture, B is oracle:irm" in capsys.readouterr().out
+
+
+def test_a_failed_song_gives_a_nonzero_exit_status(
+    musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(musdb / "test" / "Song 0" / "vocals.wav", [[0.0, 0.0]], RATE)
+    out = str(tmp_path / "out")
+    assert main(["evaluate", "--model", "mixture", "--musdb", str(musdb), "-o", out]) == 1
+    captured = capsys.readouterr()
+    assert "mixture, 1 songs" in captured.out
+    assert "Song 0 was not scored" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs --musdb PATH and --out FOLDER"),
+        (["--musdb", "MUSDB", "-o", "OUT"], "either --model or --estimates"),
+        (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "--estimates", "x"], "either --model or"),
+        (["--musdb", "MUSDB", "-o", "OUT", "-n", "oracle:magic"], "no method 'oracle:magic'"),
+        (["--musdb", "/nowhere", "-o", "OUT", "-n", "mixture"], "zenodo"),
+        (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "-j", "0"], "jobs"),
+        (["--compare", "/nowhere", "OUT"], "no scores"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    arguments: list[str], message: str, musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"MUSDB": str(musdb), "OUT": str(tmp_path / "out")}
+    assert main(["evaluate", *(places.get(argument, argument) for argument in arguments)]) != 0
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""

@@ -1,0 +1,101 @@
+"""Reports of runs: read back, compared, plotted, and read by museval."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hdemucs.errors import EvaluationError
+from hdemucs.evaluation.benchmark.comparison import compare, paired_test
+from hdemucs.evaluation.benchmark.plots import write_plots
+from hdemucs.evaluation.benchmark.report import published, read_report, write_report
+from hdemucs.evaluation.benchmark.scores import scores_file
+from tests.evaluation.benchmark.conftest import Runs
+from tests.evaluation.reference import import_museval
+
+
+def score_file_content(**sources: float) -> str:
+    """Scores of a song with one window for each source, as museval writes them."""
+    return json.dumps(
+        {
+            "targets": [
+                {"name": name, "frames": [{"metrics": dict.fromkeys(("SDR", "SIR", "ISR", "SAR"), score)}]}
+                for name, score in sources.items()
+            ]
+        }
+    )
+
+
+def test_summary_and_table_of_museval_files(tmp_path: Path) -> None:
+    """Medians over songs, the mean over sources, and no MDX score, which museval does not compute."""
+    for song, score in (("a", 1.0), ("b", 4.0), ("c", math.nan)):
+        (tmp_path / f"{song}.json").write_text(score_file_content(vocals=score, drums=2 * score))
+    report = write_report(tmp_path)
+    assert report.sources == ["drums", "vocals"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary == report.summary()
+    assert (summary["method"], summary["songs"]) == (tmp_path.name, 3)
+    assert summary["sources"]["vocals"]["SIR"] == 2.5
+    assert summary["mean"]["SDR"] == 3.75
+    assert summary["mean"]["SDR (MDX)"] is None
+    table = (tmp_path / "table.md").read_text()
+    assert "| vocals | 2.50 | 2.50 | 2.50 | 2.50 | - |" in table
+    assert f"| this run ({tmp_path.name}) | 3.75 |" in table
+    for row in published():
+        assert row["method"] in table
+
+
+def test_museval_reads_the_scores(runs: Runs) -> None:
+    report = read_report(runs.mixture)
+    for index, song in enumerate(report.songs):
+        scores = json.loads(scores_file(runs.mixture, song).read_text())
+        table = import_museval().json2df(scores, song)
+        for number, source in enumerate(report.sources):
+            sdr = table[(table.target == source) & (table.metric == "SDR")].score
+            assert np.nanmedian(sdr) == pytest.approx(float(report.by_song("SDR")[index, number]), abs=1e-4)
+
+
+def test_runs_are_compared_on_common_songs(runs: Runs, tmp_path: Path) -> None:
+    text = compare(runs.mixture, runs.oracle)
+    assert "on 2 songs: A is mixture, B is oracle:irm" in text
+    difference = (
+        read_report(runs.oracle).by_song("SDR") - read_report(runs.mixture).by_song("SDR")[1:]
+    ).mean(0)
+    for source, value in zip(read_report(runs.oracle).sources, difference.tolist(), strict=True):
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| {source} |"))
+        assert f"| {value:.2f} |" in row
+    with pytest.raises(EvaluationError, match="has no scores"):
+        compare(runs.mixture, tmp_path / "nowhere")
+    (tmp_path / "another.json").write_text(score_file_content(vocals=1.0))
+    with pytest.raises(EvaluationError, match="no song or source in common"):
+        compare(runs.mixture, tmp_path)
+
+
+def test_songs_must_be_scored_for_the_same_sources(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(score_file_content(vocals=1.0))
+    (tmp_path / "b.json").write_text(score_file_content(drums=1.0))
+    with pytest.raises(EvaluationError, match=r"b\.json has scores of drums, where other songs have vocals"):
+        read_report(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"targets": [{"name": "a", "frames": [{}]}]}'])
+def test_files_without_scores_are_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "song.json").write_text(content)
+    with pytest.raises(EvaluationError, match=r"song\.json does not hold scores; remove it"):
+        read_report(tmp_path)
+
+
+def test_paired_test() -> None:
+    """For five equal differences, 2 of 32 choices of signs reach the mean; for forty, hardly any."""
+    assert paired_test(torch.ones(5)) == pytest.approx(2 / 32, abs=0.005)
+    assert paired_test(torch.tensor([1.0, -1.0])) == pytest.approx(1.0)
+    assert paired_test(torch.linspace(0.5, 1, 40)) < 1e-4
+
+
+def test_plots_are_images(runs: Runs, tmp_path: Path) -> None:
+    paths = write_plots(read_report(runs.mixture), tmp_path)
+    assert [path.name for path in paths] == ["sdr_by_source.png", "sdr_by_song.png", "sdr_over_time.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000 for path in paths)
