@@ -13,7 +13,7 @@ from hdemucs.pretrained import Card
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.world import SHORT, SMALL, write_world
 from tests.test_install import project
-from tests.training.songs import make_made_song
+from tests.training.songs import make_tones
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,7 +31,7 @@ def folder(registry: dict[str, Card], tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("torch.hub._hub_dir", None)
     monkeypatch.setattr("hdemucs.pretrained.registry._registry", lambda: registry)
-    monkeypatch.setattr("hdemucs.synthesis.dataset.make", make_made_song)
+    monkeypatch.setattr("hdemucs.synthesis.dataset.make", make_tones)
     return tmp_path
 
 
