@@ -1,5 +1,5 @@
-# Sourced by the other scripts: `prepare EXTRA` makes .venv in the project's folder with hdemucs and one of
-# its extras ("" for none), at the versions of constraints.txt. A second time it only looks whether that is done.
+# Sourced by the other scripts: `prepare EXTRA` makes .venv in the project's folder with hdemucs and one of its
+# extras ("" for none), at the versions of constraints.txt. The second time, it only checks that this is done.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +13,7 @@ prepare() {
     if ! grep -qxF "$wanted" .venv/installed 2>/dev/null; then
         [ -x .venv/bin/python ] || "$python" -m venv .venv
         echo "installing into .venv (PyTorch is large: the first time takes minutes)" >&2
-        # torch first, alone: the requirement of a range would let some indexes choose another build.
+        # torch first and alone: given a range of versions, some package indexes would choose another build.
         .venv/bin/python -m pip install --quiet --constraint scripts/constraints.txt torch
         .venv/bin/python -m pip install --quiet --constraint scripts/constraints.txt --editable ".${extra:+[$extra]}"
         echo "$wanted" >> .venv/installed

@@ -14,6 +14,14 @@ from tests.reference import SOURCES, randomise
 TINY_RATE = 8000
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` where there is no GPU; those marked `sounds` know themselves what they need."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu") is not None:
+                item.add_marker(pytest.mark.skip(reason="torch finds no GPU on this machine"))
+
+
 def tiny_network(seed: int = 0, sample_rate: int = TINY_RATE) -> HDemucs:
     """Hybrid Demucs with all its kinds of layers but attention, at 8 kHz and one second a segment."""
     with torch.random.fork_rng():

@@ -1,0 +1,3 @@
+from tests.docs.world import registry
+
+__all__ = ["registry"]
