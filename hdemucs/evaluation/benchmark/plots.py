@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hdemucs.errors import OptionError
+from hdemucs.errors import OptionError, install_extra
 from hdemucs.evaluation.benchmark.report import BenchmarkReport
 
 
@@ -25,7 +25,7 @@ def write_plots(report: BenchmarkReport, out: Path) -> list[Path]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise OptionError("plots need matplotlib: pip install 'hdemucs[plots]'") from error
+        raise OptionError(f"plots need matplotlib: {install_extra('plots')}") from error
     scores = report.by_song("SDR")
     order = scores.nanmean(1).nan_to_num(-1e9).argsort().tolist()
 

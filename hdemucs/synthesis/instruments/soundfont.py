@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hdemucs.errors import SynthesisError
+from hdemucs.errors import SynthesisError, install_extra
 from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.sounds import Sound
 
@@ -124,7 +124,7 @@ def fluidsynth() -> Any:
         import fluidsynth as module
     except ImportError as error:
         raise SynthesisError(
-            "fluidsynth, which plays soundfonts, is not installed; pip install 'hdemucs[synthesis]', "
+            f"fluidsynth, which plays soundfonts, is not installed; {install_extra('synthesis')}, "
             "and on Debian: apt-get install libfluidsynth3"
         ) from error
     return module

@@ -18,7 +18,7 @@ from filelock import FileLock
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks, resample_poly
 
-from hdemucs.errors import SynthesisError
+from hdemucs.errors import SynthesisError, install_extra
 from hdemucs.files import cache_folder, write_whole
 from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.voice.speakers import Clip, Speaker
@@ -94,7 +94,7 @@ def world() -> ModuleType:
         import pyworld
     except ImportError as error:
         raise SynthesisError(
-            "the WORLD vocoder, which sings, is not installed; pip install 'hdemucs[synthesis]'"
+            f"the WORLD vocoder, which sings, is not installed; {install_extra('synthesis')}"
         ) from error
     return pyworld
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hdemucs.datasets import Song
-from hdemucs.errors import TrainingError
+from hdemucs.errors import TrainingError, install_extra
 from hdemucs.files import write_whole
 
 RATE = 22050
@@ -135,5 +135,5 @@ def _librosa() -> Any:
     try:
         import librosa
     except ImportError as error:
-        raise TrainingError("remixing needs librosa: pip install 'hdemucs[train]'") from error
+        raise TrainingError(f"remixing needs librosa: {install_extra('train')}") from error
     return librosa

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from hdemucs.datasets import STEM_STREAMS, Song, TrainingSong
-from hdemucs.errors import SynthesisError
+from hdemucs.errors import SynthesisError, install_extra
 from hdemucs.synthesis.score.notes import RATE
 from hdemucs.training.config.schema import SynthesisSettings
 from hdemucs.training.interrupt import Interrupt
@@ -93,7 +93,7 @@ class OnlineSynthesis:
                 self._begin(epoch + 1)
         except ModuleNotFoundError as error:
             raise SynthesisError(
-                f"synthesising songs needs the package {error.name}: pip install 'hdemucs[synthesis]'"
+                f"synthesising songs needs the package {error.name}: {install_extra('synthesis')}"
             ) from error
         return True
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hdemucs.audio import resample
-from hdemucs.errors import TrainingError
+from hdemucs.errors import TrainingError, install_extra
 
 MARGIN = 4096
 """Samples of the song read on either side of an excerpt; the stretcher fades within 60 ms of its ends."""
@@ -111,7 +111,7 @@ def _change(row: Tensor, tempo: float, pitch: float, sample_rate: int) -> Tensor
         from python_stretch.Signalsmith import Stretch
     except ImportError as error:
         raise TrainingError(
-            "changing tempo and pitch needs python-stretch: pip install 'hdemucs[train]', "
+            f"changing tempo and pitch needs python-stretch: {install_extra('train')}, "
             "or set augment.repitch.probability=0"
         ) from error
     # A denominator of at most 200 keeps the filter short and the ratio within 0.2 cents.
