@@ -50,6 +50,7 @@ def test_initial_weights_are_rescaled() -> None:
     assert conv.weight.std().item() == pytest.approx(math.sqrt(default * 0.1), rel=0.05)
 
 
+@pytest.mark.slow
 def test_training_reduces_the_loss() -> None:
     model = small(channels=8).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

@@ -66,6 +66,12 @@ WAVEFORM: dict[str, dict[str, Any]] = {
 }
 
 
+def mostly_slow(cases: dict[str, Any]) -> list[Any]:
+    """All cases, of which only the first is quick."""
+    first, *others = cases
+    return [first, *(pytest.param(case, marks=pytest.mark.slow) for case in others)]
+
+
 def noise(length: int, channels: int = 2, batch: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(length)
     return torch.randn(batch, channels, length, generator=generator)
@@ -127,14 +133,14 @@ def assert_same_gradients(architecture: str, reference: nn.Module, ours: Network
         assert difference.norm() < GRADIENT_TOLERANCE * max(gradient.norm(), 1e-6 * largest), name
 
 
-@pytest.mark.parametrize("case", HYBRID)
+@pytest.mark.parametrize("case", mostly_slow(HYBRID))
 def test_hdemucs_equals_demucs_package(case: str) -> None:
     reference, ours = reference_pair("HDemucs", **{"channels": 8, **HYBRID[case]})
     assert_same_outputs(reference, ours)
     assert_same_gradients("HDemucs", reference, ours, 10007)
 
 
-@pytest.mark.parametrize("case", WAVEFORM)
+@pytest.mark.parametrize("case", mostly_slow(WAVEFORM))
 def test_demucs_equals_demucs_package(case: str) -> None:
     reference, ours = reference_pair("Demucs", **{"channels": 8, **WAVEFORM[case]})
     assert_same_outputs(reference, ours)
@@ -142,7 +148,7 @@ def test_demucs_equals_demucs_package(case: str) -> None:
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
-@pytest.mark.parametrize("length", [100, 10007, 330_000])
+@pytest.mark.parametrize("length", [100, 10007, pytest.param(330_000, marks=pytest.mark.slow)])
 def test_wiener_filtering_equals_demucs_package(iterations: int, length: int) -> None:
     """In single precision, and closer in double: inverting nearly singular covariances, the reference itself
     is up to 1e-5 off in single. The longest case has more frames than share one covariance."""
@@ -156,6 +162,7 @@ def test_wiener_filtering_equals_demucs_package(iterations: int, length: int) ->
         reference, ours, mix = reference.double(), ours.double(), mix.double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hdemucs_low", "hdemucs_medium", "hdemucs_high"])
 def test_hdemucs_equals_torchaudio(name: str) -> None:
     n_fft, depth = {"hdemucs_low": (1024, 5), "hdemucs_medium": (2048, 6), "hdemucs_high": (4096, 6)}[name]

@@ -124,6 +124,7 @@ def test_an_unknown_format_is_rejected(tmp_path):
         write_songs(tmp_path, songs=1, format="mp3")
 
 
+@pytest.mark.slow
 def test_importing_loads_no_more_than_it_needs():
     check = """if True:
         import sys, hdemucs.synthesis

@@ -3,10 +3,12 @@
 `pytest -m sounds` runs these alone; `pytest -m sounds -rs` says which packages are missing.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,18 +37,18 @@ needs_fluidsynth = pytest.mark.skipif(not fluidsynth_works(), reason="fluidsynth
 needs_world = pytest.mark.skipif(find_spec("pyworld") is None, reason="pyworld is not installed")
 
 
-def skipped_without(name: str, value: object, installed: bool) -> object:
-    return pytest.param(
-        value, id=name, marks=pytest.mark.skipif(not installed, reason=f"{name} is not installed")
-    )
+def installed(candidates: Mapping[str, tuple[object, bool]]) -> list[Any]:
+    """Those that are installed, and one test that is skipped for all others."""
+    here = [pytest.param(value, id=name) for name, (value, there) in candidates.items() if there]
+    missing = [name for name, (_, there) in candidates.items() if not there]
+    reason = f"not installed: {', '.join(missing)}"
+    return here + [pytest.param(None, id="missing", marks=pytest.mark.skip(reason=reason))] * bool(missing)
 
 
-FONTS = [
-    skipped_without(sound.package, sound, sound.path.exists())
-    for sound in SOUNDS
-    if sound.kind == "soundfont"
-]
-SPEECH = [skipped_without(voice.name, voice, voice.speaker.available()) for voice in VOICES]
+FONTS = installed(
+    {sound.package: (sound, sound.path.exists()) for sound in SOUNDS if sound.kind == "soundfont"}
+)
+SPEECH = installed({voice.name: (voice, voice.speaker.available()) for voice in VOICES})
 PROGRAMS = sorted(
     {
         preset.number

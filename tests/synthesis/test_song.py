@@ -28,6 +28,7 @@ def test_the_stems_of_a_song_add_up(studio, held_out):
     assert genres[str(song.description["style"])] == held_out
 
 
+@pytest.mark.slow
 def test_a_seed_always_gives_the_same_song(studio):
     first, second, other = make_song(7, 2.0), make_song(7, 2.0), make_song(8, 2.0)
     np.testing.assert_array_equal(first.mixture, second.mixture)

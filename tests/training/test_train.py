@@ -154,7 +154,7 @@ def test_a_run_killed_at_any_time_repeats_the_uninterrupted_one(
     assert same_run(run, finished)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_interrupt_finishes_the_step_and_the_run_can_be_resumed(
     first_epoch: Run,
     songs: Path,
@@ -192,12 +192,14 @@ def test_a_partial_line_of_metrics_is_skipped(finished: Run, tmp_path: Path) -> 
     assert losses(run) == losses(finished)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(first_epoch: Run, songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "workers")
     assert train(songs, run.folder, "excerpts.workers=2", "epochs=1") == 0
     assert same_run(run, first_epoch)
 
 
+@pytest.mark.slow
 def test_accumulated_parts_train_like_the_whole_batch(first_epoch: Run, songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "parts")
     assert train(songs, run.folder, "accumulate=2", "epochs=1") == 0
@@ -205,6 +207,7 @@ def test_accumulated_parts_train_like_the_whole_batch(first_epoch: Run, songs: P
     assert [loss for _, loss in losses(run)] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_half_precision_trains(songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "bf16")
     assert train(songs, run.folder, "precision=bf16", "epochs=1", "steps_per_epoch=2") == 0
@@ -241,6 +244,7 @@ def test_two_processes_train_like_one(songs: Path, tmp_path: Path, monkeypatch: 
     assert load(two.best).sources == list(SOURCES)
 
 
+@pytest.mark.slow
 def test_fine_tuning_for_other_sources(finished: Run, tmp_path: Path) -> None:
     """A source that both have keeps its output layer, and a new one is learnt."""
     for index in range(3):
@@ -272,6 +276,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(
     assert batch["stems"].isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(
     finished: Run, first_epoch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +305,7 @@ def test_a_run_is_not_overwritten(finished: Run, songs: Path, capsys: pytest.Cap
     assert finished.best.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_settings_changed_before_resuming_take_effect(first_epoch: Run, tmp_path: Path) -> None:
     """With a learning rate of next to nothing, the weights stay as they are."""
     settings = yaml.safe_load(first_epoch.config.read_text())["optimizer"]
@@ -313,6 +319,7 @@ def test_settings_changed_before_resuming_take_effect(first_epoch: Run, tmp_path
         torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_learning_rate_decays_over_the_whole_run(songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     settings = ("optimizer.lr=0.02", "optimizer.decay=0.5", "epochs=2", "steps_per_epoch=2")

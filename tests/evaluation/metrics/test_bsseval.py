@@ -105,6 +105,7 @@ def test_six_sources_equal_museval():
     assert_equals_museval(references, separated(references), **SECONDS, filter_length=64)
 
 
+@pytest.mark.slow
 def test_defaults_at_full_rate_equal_museval():
     references = music(2, 2, 2 * 44100 + 5000, 44100)
     assert_equals_museval(references, separated(references))

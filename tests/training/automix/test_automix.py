@@ -94,6 +94,7 @@ def envelope(signal: Tensor) -> np.ndarray:
 # Analysis
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a", "b", "c", "d"])
 def test_tempo_and_beats_are_found(songs, name):
     bpm, first = {"a": (100, 0.4), "b": (108, 0.7), "c": (94, 0.25), "d": (202, 0.4)}[name]
@@ -106,6 +107,7 @@ def test_tempo_and_beats_are_found(songs, name):
     assert found.seconds == pytest.approx(26, abs=0.01)
 
 
+@pytest.mark.slow
 def test_keys_are_told_apart(songs):
     found = {song.name: analyse(song) for song in find_songs(songs / "train")}
     keys = {"a": 0, "b": 2, "c": -1, "d": 1}
@@ -251,6 +253,7 @@ def test_keys_more_than_three_semitones_apart_do_not_match():
 # Remixes
 
 
+@pytest.mark.slow
 def test_remixes_are_a_folder_of_songs(mixed):
     songs = find_songs(mixed / "train")
     assert [song.sources for song in songs] == [SOURCES] * 4
@@ -264,6 +267,7 @@ def test_remixes_are_a_folder_of_songs(mixed):
         assert {part["song"] for part in recipe["parts"].values()} <= {*"abcd"}
 
 
+@pytest.mark.slow
 def test_beats_of_all_stems_are_aligned(mixed):
     for song in find_songs(mixed / "train"):
         stems = song.references(SOURCES)
@@ -277,6 +281,7 @@ def test_beats_of_all_stems_are_aligned(mixed):
             assert abs(error) < 0.03, (song.name, SOURCES[index])
 
 
+@pytest.mark.slow
 def test_all_stems_are_in_the_same_key(mixed):
     for song in find_songs(mixed / "train"):
         stems = song.references(SOURCES)
@@ -289,6 +294,7 @@ def test_all_stems_are_in_the_same_key(mixed):
             assert int(np.argmin(distances)) == 0, song.name
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_what_exists_and_adds_what_is_missing(songs, mixed, monkeypatch):
     files = sorted((mixed / "train").rglob("*.wav"))
     before = {file: file.read_bytes() for file in files}

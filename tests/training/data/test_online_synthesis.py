@@ -57,7 +57,8 @@ def test_no_song_is_in_two_epochs_or_in_runs_of_different_seeds(tmp_path: Path) 
     assert len(set(names)) == len(names) == 3 * 5 * 2
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_only_songs_of_this_epoch_and_the_next_exist(tmp_path: Path, tones: None, jobs: int) -> None:
     songs = synthesis(tmp_path / "songs", jobs=jobs)
     with Interrupt() as interrupt, songs:
@@ -80,6 +81,7 @@ def begin_and_stop(folder: Path) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_stopped_run_keeps_its_finished_songs(tmp_path: Path, tones: None) -> None:
     folder = tmp_path / "songs"
     with pytest.raises(KeyboardInterrupt):
@@ -91,6 +93,7 @@ def test_a_stopped_run_keeps_its_finished_songs(tmp_path: Path, tones: None) -> 
     assert {path: path.stat().st_mtime_ns for path in (folder / "epoch 1, 1 s").rglob("*.wav")} == first
 
 
+@pytest.mark.slow
 def test_songs_of_another_length_are_synthesised_again(tmp_path: Path, tones: None) -> None:
     for song in synthesis(tmp_path / "songs").of(0):
         make_tones(Task(song.song.path, seed=0, seconds=1.0, held_out=False, format="wav"))
@@ -100,6 +103,7 @@ def test_songs_of_another_length_are_synthesised_again(tmp_path: Path, tones: No
             assert soundfile.info(song.song.files["drums"][0]).duration == 2.0
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_wait(tmp_path: Path, tones: None) -> None:
     with Interrupt() as interrupt, synthesis(tmp_path / "songs") as songs:
         interrupt.asked = True
@@ -114,10 +118,11 @@ def test_only_the_main_process_synthesises(tmp_path: Path) -> None:
     assert len(songs.of(0)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        (lack_a_package, SynthesisError, r"the package pyworld: pip install 'hdemucs\[synthesis\]'"),
+        (lack_a_package, SynthesisError, r"the package pyworld: pip install '\.\[synthesis\]'"),
         (be_killed, WorkerError, "was killed, probably for lack of memory; lower synthesis.jobs"),
     ],
 )
