@@ -1,4 +1,4 @@
-"""From the contents of a file to a network: a known architecture, validated settings, checked weights."""
+"""Build a network from the contents of a file: known architecture, validated settings, checked weights."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -16,11 +16,12 @@ def build(architecture: str, settings: Mapping[str, Any], state: Mapping[str, Te
 
     Args:
         architecture: Name of the network, a key of `hdemucs.model.NETWORKS`.
-        settings: Settings of its configuration.
-        state: Weights by the names of its parameters; 1-D convolutions may lack the frequency axis.
+        settings: Settings of the network by name, `sources` among them.
+        state: Weights by parameter name; 1-D convolutions may lack the frequency axis.
 
     Raises:
-        CheckpointError: Something does not fit, in one line without the file's name.
+        CheckpointError: The architecture is unknown, or settings or weights do not fit it. The message does
+            not name the file.
     """
     if architecture not in NETWORKS:
         raise CheckpointError(f"unknown architecture {architecture!r:.60}, known are {listing(NETWORKS)}")
@@ -30,7 +31,7 @@ def build(architecture: str, settings: Mapping[str, Any], state: Mapping[str, Te
         raise CheckpointError(f"unknown settings {listing(unknown)}; it may need a newer hdemucs")
     if "sources" not in settings:
         raise CheckpointError("it does not say which sources it separates")
-    # On the meta device at first: a wrong width is found by its shapes, not by running out of memory.
+    # Built on the meta device, so that a wrong width shows in the shapes and not by running out of memory.
     try:
         with torch.device("meta"):
             model = network(**settings)
@@ -41,7 +42,11 @@ def build(architecture: str, settings: Mapping[str, Any], state: Mapping[str, Te
 
 
 def fit_weights(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring `state` to float32 and the shapes of `model`'s parameters; CheckpointError where it differs."""
+    """Convert `state` to float32 and to the shapes of `model`'s parameters.
+
+    Raises:
+        CheckpointError: A weight is missing, unknown to the network, of another shape, or not finite.
+    """
     wanted = model.state_dict()
     missing, surplus = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing:
@@ -60,14 +65,14 @@ def fit_weights(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor
                 f"its {name} has the shape {list(value.shape)}, expected {list(parameter.shape)}"
             )
         fitted[name] = value.float()
-        # Any NaN or infinity makes the sum one too, in a quarter of the time that checking each number takes.
+        # A single NaN or infinity makes the sum one too; this takes a quarter of the time of checking each.
         if not fitted[name].sum().isfinite():
             raise CheckpointError(f"its {name} contains NaN or infinite numbers; download the file again")
     return fitted
 
 
 def listing(names: Iterable[str], most: int = 3) -> str:
-    """List the first names of many, and how many more there are."""
+    """The first `most` names in alphabetical order, and how many more there are."""
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
     return ", ".join(ordered[:most]) + more

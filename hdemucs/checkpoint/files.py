@@ -1,8 +1,7 @@
 """Model files: this library's own, and those that other packages publish.
 
-This library's format is one safetensors file, whose metadata has a JSON object under the key `hdemucs`:
-`format` (1), `architecture`, `arguments` (the configuration of the network, all its settings) and
-`provenance`.
+This library's format is a single safetensors file. Its metadata has a JSON object under the key `hdemucs`:
+`format` (1), `architecture`, `arguments` (all settings of the network) and `provenance`.
 """
 
 import json
@@ -33,10 +32,10 @@ def save(
     """Write a model as one safetensors file that `load` and `hdemucs separate --model` accept.
 
     Args:
-        model: Network to write; the members of a bag are files of their own.
+        model: Network to write. A bag cannot be written: save its members one by one.
         path: File to write; it appears only when it is complete.
-        half: Whether to store weights in float16, which halves the size at a difference far below audibility.
-        provenance: Where the weights come from: anything that JSON can hold.
+        half: Whether to store weights in float16: half the size, for a difference far below audibility.
+        provenance: Where the weights come from, by keys and values of any kind that JSON can hold.
 
     Raises:
         OutputError: The file cannot be written.
@@ -50,7 +49,7 @@ def save(
         "arguments": model.config.as_dict(),
         "provenance": dict(provenance or {}),
     }
-    # Not safetensors' own function for files, which makes them unreadable for other users.
+    # Not safetensors' own function for files, which makes them unreadable to other users.
     write_whole(path, to_bytes(state, metadata={KEY: json.dumps(metadata)}))
 
 
@@ -58,14 +57,14 @@ def load(path: str | Path) -> Model:
     """Load a model from a file, without ever running code from it.
 
     Args:
-        path: This library's `.safetensors`, a safetensors file of `demucs` 4.1, a `.th` package of `demucs`,
-            a `.pt` state dict of torchaudio's hdemucs_high, or a `.yaml` bag beside the files that it names.
+        path: A `.safetensors` file of this library or of `demucs` 4.1, a `.th` package of `demucs`, a `.pt`
+            state dict of torchaudio's hdemucs_high, or a `.yaml` bag beside the files that it names.
 
     Returns:
         The model in float32 and evaluation mode.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe or of another kind, in one line.
+        CheckpointError: The file is missing, damaged, unsafe or of another kind.
     """
     path = Path(path)
     try:
@@ -157,7 +156,7 @@ def _load_bag(path: Path) -> Bag:
 
 
 def _member(folder: Path, signature: str) -> Path:
-    """File of a bag's member: SIGNATURE.safetensors, SIGNATURE.th or SIGNATURE-CHECKSUM.th, verified."""
+    """File of a bag's member: SIGNATURE.safetensors, SIGNATURE.th, or SIGNATURE-CHECKSUM.th once verified."""
     if not re.fullmatch(r"\w[\w.-]*", signature):
         raise CheckpointError(f"its member {signature!r:.60} is not a signature")
     for name in (f"{signature}.safetensors", f"{signature}.th"):

@@ -1,7 +1,7 @@
-"""What a model file may say: bounds on plain values, YAML and tensors, in one place.
+"""Limits on what a model file may contain: plain values, YAML and tensors.
 
-A file of a few hundred bytes can describe numbers of gigabytes, lists that share their parts until no memory
-holds them written out, and tensors larger than their storage. Everything that is read from a file passes
+A file of a few hundred bytes can describe numbers that take gigabytes, nested lists of shared elements that
+no memory could hold written out, and tensors larger than their storage. Everything read from a file passes
 through here before it is used, compared or shown in a message.
 """
 
@@ -27,10 +27,13 @@ MAX_YAML_BYTES = 1 << 20
 
 
 def check_plain(value: Any) -> Any:
-    """Return `value` if it consists of plain values of sane size, else raise CheckpointError.
+    """Return `value` if it consists of plain values of reasonable size.
 
-    Plain are None, booleans, numbers of at most 18 digits, text, fractions, lists, tuples and dictionaries
-    with text or whole numbers as keys.
+    Plain values are None, booleans, numbers of at most 18 digits, strings, fractions, lists, tuples, and
+    dictionaries whose keys are strings or whole numbers.
+
+    Raises:
+        CheckpointError: It contains anything else.
     """
     for count, _ in enumerate(_walk(value, 0)):
         if count >= MAX_VALUES:
@@ -53,7 +56,7 @@ def _walk(value: Any, depth: int) -> Iterator[None]:
             yield from _walk(item, depth + 1)
     elif isinstance(value, str):
         if len(value) > MAX_TEXT:
-            raise CheckpointError(f"its settings hold a text of {len(value)} characters")
+            raise CheckpointError(f"its settings hold a string of {len(value)} characters")
     elif isinstance(value, int | Fraction):
         if max(abs(value.numerator), value.denominator) >= 10**MAX_DIGITS:
             raise CheckpointError(f"its settings hold a number of more than {MAX_DIGITS} digits")
@@ -62,29 +65,29 @@ def _walk(value: Any, depth: int) -> Iterator[None]:
 
 
 def fraction(numerator: Any, denominator: Any = 1) -> Fraction:
-    """Build a fraction of whole numbers of at most 18 digits, or of text such as `39/5`.
+    """Build a fraction from whole numbers of at most 18 digits, or from a string such as `39/5`.
 
-    `Fraction` itself takes `1e3000000000` and computes for hours.
+    `Fraction` itself accepts `1e3000000000` and computes for hours.
 
     Raises:
-        CheckpointError: It is neither.
+        CheckpointError: The arguments are neither, or the denominator is 0.
     """
     if isinstance(numerator, str) and denominator == 1:
         numerator, _, below = numerator.partition("/")
         denominator = below or "1"
         if not all(part.isdecimal() and len(part) <= MAX_DIGITS for part in (numerator, denominator)):
-            raise CheckpointError("its settings hold a fraction that is not one of whole numbers")
+            raise CheckpointError("its settings hold a fraction whose terms are not whole numbers")
         numerator, denominator = int(numerator), int(denominator)
     for part in (numerator, denominator):
         if not isinstance(part, int) or isinstance(part, bool) or abs(part) >= 10**MAX_DIGITS:
-            raise CheckpointError("its settings hold a fraction that is not one of whole numbers")
+            raise CheckpointError("its settings hold a fraction whose terms are not whole numbers")
     if denominator == 0:
         raise CheckpointError("its settings hold a fraction with the denominator 0")
     return Fraction(numerator, denominator)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, which a bag has no need of and by which a few lines become gigabytes."""
+    """Loads YAML without aliases: no bag needs them, and they let a few lines expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -96,8 +99,8 @@ def read_yaml(path: Path) -> Any:
     """Read a YAML file of plain values.
 
     Raises:
-        CheckpointError: It is too large, not valid YAML, or holds anything else.
-        OSError: It cannot be read.
+        CheckpointError: The file is too large, is not valid YAML, or contains other values.
+        OSError: The file cannot be read.
     """
     if path.stat().st_size > MAX_YAML_BYTES:
         raise CheckpointError(f"it is larger than {MAX_YAML_BYTES} bytes, which no bag of models is")
@@ -111,9 +114,12 @@ def read_yaml(path: Path) -> Any:
 
 
 def check_tensors(state: object) -> dict[str, Tensor]:
-    """Return a state dict if it holds ordinary tensors by name, else raise CheckpointError.
+    """Return `state` if it is a dictionary of ordinary tensors by name.
 
-    Ordinary are dense tensors in memory with a place for each of their values.
+    An ordinary tensor is dense and in main memory, and its storage has room for each of its values.
+
+    Raises:
+        CheckpointError: It is anything else.
     """
     if not isinstance(state, dict) or not state:
         raise CheckpointError("it does not hold weights by name; it is not a model file")
@@ -122,10 +128,10 @@ def check_tensors(state: object) -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             shown = name[:60] if isinstance(name, str) else type(name).__name__
-            raise CheckpointError(f"its {shown!r} is not a tensor by name; it is not a model file")
+            raise CheckpointError(f"its entry {shown!r} is not a tensor with a name; it is not a model file")
         ordinary = value.layout == torch.strided and value.device.type == "cpu" and not value.is_nested
         if not ordinary or value.is_quantized or value.numel() > _room(value):
-            raise CheckpointError(f"its {name[:60]} is not an ordinary tensor with all its values")
+            raise CheckpointError(f"its {name[:60]} is not an ordinary tensor with all its values stored")
     return state
 
 

@@ -17,14 +17,18 @@ TORCH_GLOBALS = re.compile(
     r"torch\._utils\._rebuild_(tensor_v2|tensor|parameter)|torch\.(\w+Storage|Size|device|\w*float\w*|\w*int\w*)"
     r"|torch\.storage\._?\w*Storage|collections\.OrderedDict|fractions\.Fraction|_codecs\.encode"
 )
-"""What torch itself writes into a file of tensors; its own list of harmless names has many more."""
+"""Names that torch itself writes into a file of tensors; its own list of harmless names is far longer."""
 MAX_OPERATIONS = 5_000_000
 LEGACY_PICKLES = 5
-"""Pickles at the start of a file in torch's format from before 1.6; raw numbers follow."""
+"""Number of pickles at the start of a file in torch's format from before 1.6; raw numbers follow."""
 
 
 class ClassName:
-    """Stand-in for a class that a file names; calling it builds nothing."""
+    """Stand-in for a class that a file names; calling it does nothing.
+
+    Attributes:
+        path: Full name of the class, such as `demucs.hdemucs.HDemucs`.
+    """
 
     path: str
 
@@ -37,7 +41,7 @@ def read_pickle(path: Path) -> Any:
 
     Raises:
         CheckpointError: The file contains anything else, is damaged, or unpacks to more than its size.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     try:
         zipped = zipfile.is_zipfile(path)
@@ -48,12 +52,12 @@ def read_pickle(path: Path) -> Any:
                 _check_pickles(file, LEGACY_PICKLES)
         allowed: list[Any] = [(stand_in, stand_in.path) for stand_in in STAND_INS]
         with safe_globals([*allowed, (fraction, "fractions.Fraction")]):
-            # Memory-mapped, since weights in half precision are read only once, to be converted.
+            # Memory-mapped, since weights in half precision are read only once, for conversion.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except (CheckpointError, OSError):
         raise
     except (Exception, MemoryError) as error:  # damaged files make torch and pickle raise almost anything
-        # Of several sentences, torch's second one recommends loading the file unsafely.
+        # Only the first sentence: in torch's messages, the second recommends loading the file unsafely.
         reason = one_line(error).partition(". ")[0]
         raise CheckpointError(f"it is damaged or not a model file ({reason}); download it again") from error
 
@@ -72,7 +76,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_pickles(file: IO[bytes], count: int) -> None:
-    """Raise CheckpointError if pickles that follow one another import or hold what no model file needs."""
+    """Raise CheckpointError if any of `count` consecutive pickles imports a name that no model file needs."""
     operations = 0
     texts = ["", ""]
     for _ in range(count):

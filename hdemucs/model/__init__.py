@@ -1,4 +1,4 @@
-"""The networks: pure torch, no files and no audio formats."""
+"""The networks, in pure torch: no files, no audio formats."""
 
 from collections.abc import Mapping
 

@@ -1,21 +1,20 @@
-"""Local attention: content decides, and a learnt penalty on distance keeps it near
-(arXiv 2111.03600, section 3)."""
+"""Local attention: scores from content, with a learnt penalty on distance (arXiv 2111.03600, section 3)."""
 
 import torch
 from torch import Tensor, nn
 
 SELF_SCORE = -100.0
-"""Score of a position with itself: attention adds what the residual connection does not carry already."""
+"""Score of a position with itself: the residual connection already carries its content."""
 
 
 class LocalAttention(nn.Module):
-    """Multi-head attention without position embedding; each query chooses how fast it decays with distance.
+    """Multi-head attention without position embedding; each query sets how fast it decays with distance.
 
     Args:
         channels: Number of input and output channels, a multiple of `heads`.
         heads: Number of heads, 4 in the paper.
-        decays: Number of distance penalties, of slopes 1 to `decays`, that a query weighs by sigmoids; 4 in
-            the paper.
+        decays: Number of distance penalties, with slopes 1 to `decays`, that a query weights by sigmoids; 4
+            in the paper.
 
     Raises:
         ValueError: `channels` is not a multiple of `heads`.

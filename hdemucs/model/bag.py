@@ -13,14 +13,16 @@ class Bag(nn.Module):
 
     Args:
         models: At least one network; all have the same sources, sample rate and number of audio channels.
-        weights: Weights `[models, sources]`, not negative, some above zero for each source; None for equal.
-        segment: Length of the audio to apply each model to at once, in seconds; None for the models' own.
+        weights: Weights `[models, sources]`, none negative and at least one positive for each source; None
+            weights all models equally.
+        segment: Segment to set on every model, in seconds; None leaves each its own.
 
     Attributes:
-        name: Name under which it was loaded, None if it was not loaded by one.
+        name: Name by which the bag was loaded; None if it was not loaded by name.
 
     Raises:
-        ValueError: The models do not belong together, or the weights leave a source without a model.
+        ValueError: There are no models, they differ in sources, sample rate or channels, or the weights are
+            negative, of another shape, or leave a source without a model.
     """
 
     name: str | None = None
@@ -58,14 +60,14 @@ class Bag(nn.Module):
                 model.segment = segment
 
     def members(self, indexes: Sequence[int]) -> Iterator[tuple[Network, list[float]]]:
-        """Networks with any weight for the sources at `indexes`, each with its weights for them."""
+        """Networks that have any weight for the sources at `indexes`, each with its weights for them."""
         for model, row in zip(self.models, self.weights, strict=True):
             weights = [row[index] for index in indexes]
             if any(weights):
                 yield model, weights  # type: ignore[misc]
 
     def forward(self, mix: Tensor) -> Tensor:
-        """Separate a mixture `[B, C, L]` into `[B, S, C, L]`."""
+        """Separate a mixture `[B, C, L]` into `[B, S, C, L]`: batch, sources, channels, samples."""
         weights = torch.tensor(self.weights, dtype=mix.dtype, device=mix.device)
         weights = weights / weights.sum(0)
         total: Tensor = sum(

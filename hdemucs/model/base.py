@@ -1,7 +1,7 @@
 """The contract of a network: a frozen, validated configuration, and what every network can answer.
 
 A network is one file: a subclass of `NetworkConfig`, a subclass of `Network`, and a row in
-`hdemucs.model.NETWORKS`. Training, inference, checkpoints and fine-tuning know no more of it than this file.
+`hdemucs.model.NETWORKS`. Training, inference, checkpoints and fine-tuning rely on nothing but this contract.
 """
 
 import math
@@ -17,24 +17,24 @@ MAX_SOURCES = 1000
 
 
 def bounded(default: Any, least: float, most: float, *, kw_only: bool = False) -> Any:
-    """Field of a configuration with its range: no file can ask for a network of absurd size."""
+    """Declare a setting with its range, so that no file can ask for a network of absurd size."""
     return field(default=default, kw_only=kw_only, metadata={"least": least, "most": most})
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Settings of a network, validated; each network extends it.
+    """Validated settings of a network; each network has a subclass of its own.
 
     A list is accepted for a tuple and an integer for a float; both are stored as the declared type.
 
     Attributes:
         sources: Names of the sources that the network separates, in the order of its outputs.
         audio_channels: Number of audio channels of the mixture and of each source.
-        sample_rate: Sample rate of the audio that it was trained on, in Hz.
-        segment: Length of the audio that it is best applied to at once, in seconds.
+        sample_rate: Sample rate of the audio that the network was trained on, in Hz.
+        segment: Recommended length of audio for one forward pass, in seconds.
 
     Raises:
-        ValueError: A setting has another type or is out of range.
+        ValueError: A setting has the wrong type or is out of range.
     """
 
     sources: tuple[str, ...]
@@ -57,12 +57,12 @@ class NetworkConfig:
         """Raise ValueError for settings that contradict each other."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All settings by name, as JSON can hold them, and as the constructor takes them."""
+        """All settings by name, as values that JSON can hold and the constructor accepts."""
         return asdict(self)
 
 
 def _validated(name: str, value: Any, kind: Any, limits: Mapping[str, float]) -> Any:
-    """`value` as the declared type of the setting `name`; ValueError where it is no such value."""
+    """Convert `value` to `kind`, the declared type of setting `name`; ValueError if it is not valid."""
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple) or len(value) > MAX_SOURCES:
             raise ValueError(f"{name} must be a list, not {_shown(value)}")
@@ -95,22 +95,22 @@ def _finite(value: float | Fraction) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value in a message, cut to a readable length; numbers of millions of digits are not formatted."""
+    """Text of a value for a message, cut to a readable length; huge numbers are not even formatted."""
     if isinstance(value, int | Fraction):
         bits = max(value.numerator.bit_length(), value.denominator.bit_length())
-        return str(value) if bits < 200 else "a number of so many digits"
+        return str(value) if bits < 200 else "a number with too many digits"
     return f"{value!r:.60}"
 
 
 class Network(nn.Module, ABC):
     """A network that separates sources.
 
-    It is built from the settings of its configuration: `HDemucs(["vocals", "rest"], channels=32)`.
+    The constructor takes the settings of its configuration: `HDemucs(["vocals", "rest"], channels=32)`.
 
     Attributes:
-        config: Its configuration.
-        tiny: Settings that make a network of a few thousand weights, to test with.
-        name: Name under which it was loaded, None if it was not loaded by one.
+        config: Configuration of this network.
+        tiny: Settings of a network with a few thousand parameters, for tests.
+        name: Name by which the network was loaded; None if it was not loaded by name.
     """
 
     Config: ClassVar[type[NetworkConfig]]
@@ -144,12 +144,12 @@ class Network(nn.Module, ABC):
 
     @property
     def sample_rate(self) -> int:
-        """Sample rate of the audio that it was trained on, in Hz."""
+        """Sample rate of the audio that the network was trained on, in Hz."""
         return self.config.sample_rate
 
     @property
     def segment(self) -> float:
-        """Length of the audio that it is best applied to at once, in seconds; may be set."""
+        """Recommended length of audio for one forward pass, in seconds; may be set."""
         return self.config.segment
 
     @segment.setter
@@ -157,12 +157,12 @@ class Network(nn.Module, ABC):
         self.config = replace(self.config, segment=seconds)
 
     def valid_length(self, length: int) -> int:
-        """Number of samples to feed in order to get `length` samples out without padding by zeros."""
+        """Input length, in samples, from which the network computes `length` samples without zero padding."""
         return length
 
     @property
     def min_length(self) -> int:
-        """Shortest excerpt that is worth training on, in samples: what one output sample depends on."""
+        """Shortest excerpt worth training on, in samples: the input that one output sample needs."""
         return self.valid_length(1)
 
     @abstractmethod
@@ -171,10 +171,10 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def source_axes(self) -> dict[str, int]:
-        """Parameters with values for each source, by name, and the axis along which the sources lie.
+        """Axis of the sources in each parameter that has values per source, by the name of the parameter.
 
-        These are the output layers, which fine-tuning for other sources replaces. The axis holds the sources
-        in order, each with its channels.
+        These are the parameters of the output layers, which fine-tuning for other sources replaces. Along the
+        axis, the sources follow one another in order, each with its channels.
         """
 
     def check_mix(self, mix: Tensor) -> None:

@@ -31,7 +31,7 @@ STRIDE = 4
 
 
 def center_trim(x: Tensor, length: int) -> Tensor:
-    """Cut the last axis to its middle `length` positions; an odd excess is cut one more on the right."""
+    """Cut the last axis to its middle `length` positions; of an odd excess, the right end loses one more."""
     start = (x.shape[-1] - length) // 2
     return x[..., start : start + length]
 
@@ -45,16 +45,16 @@ class DemucsConfig(NetworkConfig):
     Attributes:
         channels: Number of channels after the first layer; each further layer doubles it.
         depth: Number of encoder layers.
-        rewrite: Whether layers have their 1x1 convolution with GLU.
-        lstm_layers: Number of layers of the wide LSTM between encoder and decoder, 0 for none.
+        rewrite: Whether layers have a second convolution, with GLU.
+        lstm_layers: Number of layers of the wide LSTM between encoder and decoder; 0 for none.
         activation: Activation after the strided convolutions.
         norm_starts: First layer with group normalisation, counted from 0.
         norm_groups: Number of groups in group normalisation.
-        residual: Half of the network that has residual branches.
-        lstm_starts: First layer whose residual branches have an LSTM.
-        attention_starts: First layer whose residual branches have local attention.
-        normalize: Scale each mixture to a standard deviation of 1, and the estimates back.
-        resample: Work at twice the sample rate (arXiv 1911.13254).
+        residual: Which half of the network has residual branches.
+        lstm_starts: First layer whose residual branch has LSTMs, counted from 0.
+        attention_starts: First layer whose residual branch has local attention, counted from 0.
+        normalize: Whether to scale each mixture to mean 0 and standard deviation 1, and the estimates back.
+        resample: Whether to work at twice the sample rate (arXiv 1911.13254).
     """
 
     channels: int = bounded(64, 1, 4096)
@@ -124,8 +124,10 @@ class Demucs(Network):
         self.decoder.insert(0, decoder)
 
     def valid_length(self, length: int) -> int:
-        """Number of samples to feed for `length` to come out: the next length that every convolution divides
-        evenly. `forward` pads with zeros up to it; a caller that has real neighbours pads with those."""
+        """Next input length, in samples, at which every convolution comes out even.
+
+        `forward` pads with zeros up to it; a caller that has the neighbouring audio pads with that instead.
+        """
         length *= 2 if self.config.resample else 1
         for _ in range(self.config.depth):
             length = max(1, -(-(length - KERNEL) // STRIDE) + 1)

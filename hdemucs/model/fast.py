@@ -1,7 +1,7 @@
-"""Forms of layers that only inference uses: equal to the plain ones beside them, but faster or smaller.
+"""Inference-only forms of layers: the same result as the plain forms, faster or in less memory.
 
-Each function takes what the plain form takes and decides by itself which one to run. The plain form runs
-where gradients are recorded, and where a program is traced or exported, so that an exporter sees ordinary
+Each function takes the arguments of the plain form and decides itself which form to run. The plain form runs
+while gradients are recorded, and while a program is traced or exported, so that an exporter sees ordinary
 layers.
 """
 
@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 CACHE_VALUES = 1 << 19
-"""Number of values worked on at a time where rows are independent: 2 MB in float32, the cache of a core."""
+"""Number of values to process at a time where rows are independent: 2 MB in float32, the cache of a core."""
 
 
 def enabled() -> bool:
@@ -23,9 +23,10 @@ def enabled() -> bool:
 
 
 def map_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply `function` to `[B, C, F, T]`, of which it treats each row of F on its own.
+    """Apply to `[B, C, F, T]` a function that treats each frequency independently.
 
-    On a CPU, a few rows at a time need less memory for what lies between, at the same speed.
+    On a CPU, a few frequencies are processed at a time: intermediate results need less memory, at the same
+    speed.
     """
     if not enabled() or x.device.type != "cpu":
         return function(x)
@@ -34,15 +35,15 @@ def map_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def conv_transpose(conv: nn.ConvTranspose2d, x: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
-    """Transposed convolution along one axis whose kernel is one or two strides long.
+    """Transposed convolution along one axis, with a kernel of one or two strides.
 
-    The fast form convolves with one or two taps to all offsets within a stride at once and interleaves the
-    results: faster than oneDNN's transposed convolution, but for its gradient.
+    The fast form computes all offsets within a stride by one convolution of one or two taps, and interleaves
+    them. This is faster than oneDNN's transposed convolution, except for the gradient.
 
     Args:
         conv: Layer with a kernel `(K, 1)` or `(1, K)`; its own padding is not used.
         x: Input `[B, C_in, F, T]`.
-        padding: Number of positions to leave out at either end of (frequency, time).
+        padding: Number of positions to cut off at either end, along (frequency, time).
 
     Returns:
         `[B, C_out, F', T']`.

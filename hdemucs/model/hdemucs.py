@@ -35,7 +35,7 @@ STRIDE = 4
 INNER_STRIDE = 2
 """Stride over time of the layers that both branches share."""
 BANDED_LAYERS = 2
-"""Number of outermost layers that have weights per band, if any do."""
+"""Number of outermost layers with separate weights per band, in a network that has bands."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,22 @@ class HDemucsConfig(NetworkConfig):
     Attributes:
         channels: Number of channels after the first layer; each further layer doubles it.
         depth: Number of encoder layers: over frequencies until one is left, then over time.
-        n_fft: Window of the STFT in samples, a power of two; its hop is a quarter of it.
-        hybrid: Whether there is a waveform branch; the paper compares with a network without it.
+        n_fft: Window length of the STFT in samples, a power of two; the hop is a quarter of it.
+        hybrid: Whether there is a waveform branch; without one, this is the spectrogram-only network that the
+            paper compares with.
         spectrogram: `complex` takes and returns real and imaginary parts as channels; `amplitude` estimates
             magnitudes, to which the phase of the mixture is applied.
-        wiener_iters: With amplitudes, number of Wiener filtering iterations; -1 multiplies the mixture by
-            masks instead, which keeps silent bins silent.
-        old_padding: Pad and align the STFT as some models of the MDX challenge were trained with.
+        wiener_iters: Number of Wiener filtering iterations if `spectrogram` is `amplitude`; -1 multiplies the
+            mixture by masks instead, which keeps silent bins silent.
+        old_padding: Whether to pad and align the STFT as some models of the MDX challenge do.
         bands: Edges, as fractions of the frequency axis, between bands with weights of their own in the two
             outermost layers; empty for the same weights everywhere.
-        freq_emb: Weight of the frequency embedding after the first layer, 0 for none.
+        freq_emb: Weight of the frequency embedding after the first layer; 0 for none.
         norm_starts: First layer with group normalisation, counted from 0.
         norm_groups: Number of groups in group normalisation.
-        residual: Half of the network that has residual branches; in published models the encoder.
-        lstm_starts: First layer whose residual branches have an LSTM.
-        attention_starts: First layer whose residual branches have local attention.
+        residual: Which half of the network has residual branches; in published models, the encoder.
+        lstm_starts: First layer whose residual branch has LSTMs, counted from 0.
+        attention_starts: First layer whose residual branch has local attention, counted from 0.
     """
 
     channels: int = bounded(48, 1, 4096)
@@ -81,13 +82,13 @@ class HDemucsConfig(NetworkConfig):
         if self.n_fft & (self.n_fft - 1):
             raise ValueError(f"n_fft must be a power of two, not {self.n_fft}")
         if self.spectrogram == "amplitude" and self.wiener_iters > 0 and self.audio_channels > 2:
-            raise ValueError("Wiener filtering works on one or two audio channels")
+            raise ValueError("Wiener filtering needs one or two audio channels")
         if self.old_padding and not self.hybrid:
             raise ValueError("old_padding needs hybrid")
         if sorted(self.bands) != list(self.bands) or any(not 0 < edge < 1 for edge in self.bands):
             raise ValueError(f"bands must be increasing fractions between 0 and 1, not {list(self.bands)}")
         if self.bands and self.norm_starts < BANDED_LAYERS:
-            raise ValueError("layers with bands, the first two, cannot have normalisation")
+            raise ValueError("layers with bands cannot have normalisation; norm_starts must be at least 2")
 
 
 class HDemucs(Network):
@@ -106,7 +107,7 @@ class HDemucs(Network):
         rescale(self)
 
     def _geometries(self) -> list[Strided]:
-        """Geometries of the spectrogram branch: stride 4 over frequencies down to one, then 2 over time."""
+        """Layers of the spectrogram branch: stride 4 over frequencies until one is left, then 2 over time."""
         config = self.config
         frequencies = config.n_fft // 2
         geometries: list[Strided] = []
@@ -153,7 +154,7 @@ class HDemucs(Network):
     def _pair(
         self, index: int, outer: tuple[int, int], geometry: Strided, context: tuple[bool, bool]
     ) -> tuple[EncoderLayer, DecoderLayer]:
-        """Encoder layer `index` and its decoder layer, with `outer` channels on their outer sides."""
+        """Encoder layer `index` with `outer[0]` input channels; its decoder layer with `outer[1]` outputs."""
         config = self.config
         channels = config.channels * 2**index
         groups = self._groups(index)
@@ -187,7 +188,7 @@ class HDemucs(Network):
         self.freq_decoder.insert(0, decoder)
 
     def _add_merge_layer(self, index: int, outer: tuple[int, int]) -> None:
-        """Add the waveform layer whose outputs line up with spectrogram frames, and its inverse."""
+        """Add the waveform layer whose outputs line up with spectrogram frames, and its mirror image."""
         stride = self.config.n_fft // 4 // STRIDE**index
         geometry = Strided("time", 2 * stride, stride, stride // 2)
         channels = self.config.channels * 2**index
@@ -198,7 +199,7 @@ class HDemucs(Network):
 
     @property
     def min_length(self) -> int:
-        """One window of the STFT, in samples."""
+        """Shortest excerpt worth training on, in samples: one window of the STFT."""
         return self.config.n_fft
 
     def source_axes(self) -> dict[str, int]:
@@ -235,7 +236,7 @@ class HDemucs(Network):
     def _to_complex(self, x: Tensor, mix: Tensor) -> Tensor:
         """Complex spectrograms `[B, S * C, F, T]` from the U-Net's output `[B, S * C * parts, F, T]`."""
         if self.config.spectrogram == "complex":
-            # In channels-last memory, both parts of a number are already side by side.
+            # In channels-last memory, the real and imaginary parts of a bin are already adjacent.
             parts = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).unflatten(-1, (-1, 2))
             return torch.view_as_complex(parts).permute(0, 3, 1, 2)
         x = rearrange(x, "b (s c) f t -> b s c f t", s=len(self.sources))
@@ -247,19 +248,19 @@ class HDemucs(Network):
         """Run the spectrogram `[B, C, F, T]` and the waveform `[B, C, 1, L]` through both branches."""
         skips: list[Tensor] = []
         skips_t: list[Tensor] = []
-        steps: list[int] = []
-        steps_t: list[int] = []
+        lengths: list[int] = []
+        lengths_t: list[int] = []
         merge = len(self.time_encoder) - 1
         for index, encode in enumerate(self.freq_encoder):
             inject = None
             if index <= merge:
-                steps_t.append(xt.shape[-1])
+                lengths_t.append(xt.shape[-1])
                 xt = self.time_encoder[index](xt)
                 if index < merge:
                     skips_t.append(xt)
                 else:
                     inject = xt
-            steps.append(x.shape[-1])
+            lengths.append(x.shape[-1])
             x = encode(x, inject)
             if index == 0 and self.embedding is not None:
                 x = self.embedding(x)
@@ -269,11 +270,11 @@ class HDemucs(Network):
         y: Tensor | None = None
         yt: Tensor | None = None
         for index, decode in enumerate(self.freq_decoder):
-            y, before = decode(y, skips.pop(), steps.pop())
+            y, before = decode(y, skips.pop(), lengths.pop())
             branch = index - (self.config.depth - 1 - merge)
             if branch == 0:
-                yt = self.time_decoder[0](before, steps_t.pop())
+                yt = self.time_decoder[0](before, lengths_t.pop())
             elif branch > 0:
-                yt, _ = self.time_decoder[branch](yt, skips_t.pop(), steps_t.pop())
+                yt, _ = self.time_decoder[branch](yt, skips_t.pop(), lengths_t.pop())
         assert y is not None
         return y, yt

@@ -18,7 +18,7 @@ from hdemucs.model.residual import ResidualBranch
 
 Activation = Callable[[Tensor], Tensor]
 ResidualIn = Literal["none", "encoder", "decoder", "both"]
-"""Half of the network that has residual branches."""
+"""Which half of a network has residual branches."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,29 @@ class Strided:
 
 @dataclass(frozen=True)
 class Residual:
-    """Contents of a layer's residual branch: whether it has an LSTM, and whether local attention."""
+    """Contents of a layer's residual branch.
+
+    Attributes:
+        lstm: Whether it has LSTMs.
+        attention: Whether it has local attention.
+    """
 
     lstm: bool
     attention: bool
 
     def build(self, channels: int) -> ResidualBranch:
+        """Build the branch for a layer with the given number of channels."""
         return ResidualBranch(channels, self.lstm, self.attention)
 
 
 class Downsample(nn.Module):
-    """Strided convolution without anything around it: the last waveform layer before the branches meet."""
+    """Bare strided convolution: the last waveform layer before the branches meet.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        geometry: Geometry of the convolution.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, geometry: Strided) -> None:
         super().__init__()
@@ -68,6 +80,7 @@ class Downsample(nn.Module):
         )
 
     def downsample(self, x: Tensor) -> Tensor:
+        """Apply the convolution; if it strides over time, `x` is first padded to a multiple of the stride."""
         if self.geometry.axis == "time":
             x = F.pad(x, (0, -x.shape[-1] % self.geometry.stride))
         y: Tensor = self.conv(x)
@@ -85,9 +98,9 @@ class EncoderLayer(Downsample):
         in_channels: Number of input channels.
         out_channels: Number of output channels.
         geometry: Geometry of the strided convolution.
-        norm_groups: Number of groups in both group normalisations, None for no normalisation.
-        residual: Contents of the residual branch, None for no branch.
-        rewrite: Whether the layer has its 1x1 convolution.
+        norm_groups: Number of groups in both group normalisations; None for no normalisation.
+        residual: Contents of the residual branch; None for no branch.
+        rewrite: Whether the layer has the 1x1 convolution with GLU.
         activation: Function applied after the strided convolution.
     """
 
@@ -114,10 +127,11 @@ class EncoderLayer(Downsample):
         y = self.downsample(x)
         if inject is not None:
             y = y + inject
-        # Without normalisation, rows of different frequency do not depend on each other.
+        # Without normalisation, different frequencies do not interact.
         return self.transform(y) if self.mixes_rows else fast.map_rows(self.transform, y)
 
     def transform(self, y: Tensor) -> Tensor:
+        """Everything after the strided convolution, on its output `[B, C_out, F', T']`; same shape."""
         y = self.activation(self.norm1(y))
         if self.residual is not None:
             y = self.residual(y)
@@ -125,14 +139,14 @@ class EncoderLayer(Downsample):
 
 
 class Upsample(nn.Module):
-    """Transposed convolution without anything before it: the first waveform layer after the branches part.
+    """Transposed convolution with nothing before it: the first waveform layer after the branches part.
 
     Args:
         in_channels: Number of input channels.
         out_channels: Number of output channels.
         geometry: Geometry of the transposed convolution.
-        norm_groups: Number of groups in the normalisation of the output, None for no normalisation.
-        activation: Function applied at the end, None in the outermost layer.
+        norm_groups: Number of groups in the normalisation of the output; None for no normalisation.
+        activation: Function applied at the end; None for the outermost layer.
     """
 
     def __init__(
@@ -152,11 +166,12 @@ class Upsample(nn.Module):
         self.norm2 = group_norm(norm_groups, out_channels)
 
     def upsample(self, y: Tensor, length: int | None) -> Tensor:
+        """Transposed convolution, normalisation, cut and activation; see `forward`."""
         g = self.geometry
         if isinstance(self.norm2, nn.Identity):
             z = fast.conv_transpose(self.conv_tr, y, g.along(g.padding, 0))
         else:
-            # The ends that are cut off count in the normalisation.
+            # The normalisation includes the ends that are cut off afterwards.
             axis = 3 if g.axis == "time" else 2
             z = self.norm2(fast.conv_transpose(self.conv_tr, y))
             z = z.narrow(axis, g.padding, z.shape[axis] - 2 * g.padding)
@@ -165,23 +180,23 @@ class Upsample(nn.Module):
         return z if self.activation is None else self.activation(z)
 
     def forward(self, x: Tensor, length: int | None = None) -> Tensor:
-        """`[B, C_in, F, T]` to `[B, C_out, F', T']`, cut to `length` positions if time is upsampled."""
+        """`[B, C_in, F, T]` to `[B, C_out, F', T']`; time, if upsampled, is cut to `length` positions."""
         return self.upsample(x, length)
 
 
 class DecoderLayer(Upsample):
-    """Convolution with GLU over input and skip connection, residual branch, strided transposed convolution.
+    """Convolution with GLU on the sum of input and skip, residual branch, strided transposed convolution.
 
     Args:
         in_channels: Number of input channels.
         out_channels: Number of output channels.
         geometry: Geometry of the transposed convolution.
-        norm_groups: Number of groups in the normalisation after the first convolution, None for none.
-        residual: Contents of the residual branch, None for no branch.
+        norm_groups: Number of groups in the normalisation after the first convolution; None for none.
+        residual: Contents of the residual branch; None for no branch.
         context: Whether the first convolution is 3 wide rather than 1, along (frequency, time).
-        rewrite: Whether the layer has its first convolution.
-        activation: Function applied after the transposed convolution, None in the outermost layer.
-        norm2_groups: Number of groups in the normalisation after the transposed convolution, None for none.
+        rewrite: Whether the layer has the first convolution with GLU.
+        activation: Function applied after the transposed convolution; None for the outermost layer.
+        norm2_groups: Number of groups in the normalisation after the transposed convolution; None for none.
     """
 
     def __init__(
@@ -207,6 +222,7 @@ class DecoderLayer(Upsample):
         self.residual = residual.build(in_channels) if residual else None
 
     def transform(self, x: Tensor | None, skip: Tensor) -> Tensor:
+        """Everything before the transposed convolution, `[B, C_in, F, T]`; arguments as in `forward`."""
         y = skip if x is None else x + skip
         if self.rewrite is not None:
             y = F.glu(self.norm1(self._rewrite(self.rewrite, y)), 1)
@@ -217,7 +233,7 @@ class DecoderLayer(Upsample):
         if y.shape[2] > 1 or conv.kernel_size[0] == 1:
             out: Tensor = conv(y)
             return out
-        # With a single frequency, the kernel's outer rows see only padding: a third of the work is enough.
+        # With a single frequency, the outer rows of the kernel see only padding: one row of three is enough.
         middle = conv.weight[:, :, conv.kernel_size[0] // 2, None]
         return F.conv2d(y, middle, conv.bias, padding=(0, conv.kernel_size[1] // 2))
 
@@ -227,9 +243,9 @@ class DecoderLayer(Upsample):
         """Decode one layer.
 
         Args:
-            x: Output of the layer below, `[B, C_in, F, T]`; None in the innermost layer.
+            x: Output of the previous decoder layer, `[B, C_in, F, T]`; None for the innermost layer.
             skip: Output of the encoder layer of the same depth, same shape.
-            length: Number of time positions to cut to if time is upsampled.
+            length: Number of time positions to cut the output to if time is upsampled; None for no cut.
 
         Returns:
             The output `[B, C_out, F', T']`, and the input of the transposed convolution.
@@ -238,28 +254,38 @@ class DecoderLayer(Upsample):
         return self.upsample(y, length), y
 
 
-class BandedEncoder(nn.Module):
-    """Encoder layer over frequencies with separate weights per band; the bands tile the axis without seams.
+class _Banded(nn.Module):
+    """Layer over frequencies with separate weights for each band.
 
     Args:
         layers: One layer per band, all of the same geometry.
         ratios: Upper edges of all bands but the last, as fractions of the frequency axis.
     """
 
-    def __init__(self, layers: Sequence[EncoderLayer], ratios: Sequence[float]) -> None:
+    def __init__(
+        self, layers: Sequence[EncoderLayer] | Sequence[DecoderLayer], ratios: Sequence[float]
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.ratios = list(ratios)
         self.geometry = layers[0].geometry
+
+
+class BandedEncoder(_Banded):
+    """Encoder layer over frequencies with separate weights per band; the bands tile the axis seamlessly."""
+
+    def __init__(self, layers: Sequence[EncoderLayer], ratios: Sequence[float]) -> None:
+        super().__init__(layers, ratios)
+        # The whole axis is padded once, before it is cut into bands.
         for layer in layers:
             layer.conv.padding = (0, 0)
 
     def forward(self, x: Tensor, inject: Tensor | None = None) -> Tensor:
-        """`[B, C_in, F, T]` to `[B, C_out, F / stride, T]`."""
+        """`[B, C_in, F, T]` to `[B, C_out, F / stride, T]`; takes `inject` as `EncoderLayer` does, unused."""
         g = self.geometry
         edges = [0]
         for ratio in self.ratios:
-            # A band ends with its last window, so that no window reaches over the edge.
+            # A band ends with the last window that fits in it, so that no window crosses its edge.
             windows = (round(x.shape[2] * ratio) + g.padding - edges[-1] * g.stride - g.kernel) / g.stride
             edges.append(edges[-1] + round(windows + 1))
         edges.append(x.shape[2] // g.stride)
@@ -271,25 +297,17 @@ class BandedEncoder(nn.Module):
         return torch.cat(bands, 2)
 
 
-class BandedDecoder(nn.Module):
-    """Decoder layer over frequencies with separate weights per band, overlap-added at the edges.
-
-    Args:
-        layers: One layer per band, all of the same geometry.
-        ratios: Upper edges of all bands but the last, as fractions of the frequency axis.
-    """
+class BandedDecoder(_Banded):
+    """Decoder layer over frequencies with separate weights per band, overlap-added at the edges."""
 
     def __init__(self, layers: Sequence[DecoderLayer], ratios: Sequence[float]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.ratios = list(ratios)
-        self.geometry = layers[0].geometry
+        super().__init__(layers, ratios)
         self.activation = layers[0].activation
 
     def forward(
         self, x: Tensor | None, skip: Tensor, length: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """As `DecoderLayer.forward`; no layer that follows needs the second value, so it is None."""
+        """As `DecoderLayer.forward`, except that the second value is None: no later layer needs it."""
         edges = [0, *(round(skip.shape[2] * ratio) for ratio in self.ratios), skip.shape[2]]
         g = self.geometry
         overlap = g.kernel - g.stride
@@ -300,7 +318,7 @@ class BandedDecoder(nn.Module):
             y = layer.transform(None if x is None else x[:, :, a:b], skip[:, :, a:b])
             band = fast.conv_transpose(layer.conv_tr, y)
             if z is not None:
-                # Both bands have added their bias to the rows they share.
+                # Both bands have added their bias to the frequencies that they share.
                 shared = z[:, :, -overlap:] + band[:, :, :overlap] - layer.conv_tr.bias[:, None, None]
                 band = torch.cat([z[:, :, :-overlap], shared, band[:, :, overlap:]], 2)
             z = band
@@ -310,14 +328,15 @@ class BandedDecoder(nn.Module):
 
 
 class FrequencyEmbedding(nn.Module):
-    """Learnt vector per frequency, smooth at first, since convolutions cannot tell frequencies apart
-    (arXiv 2111.03600, section 3; Isik et al., arXiv 2008.04470).
+    """Learnt vector per frequency, smooth at first, since convolutions cannot tell frequencies apart.
+
+    From arXiv 2111.03600, section 3, after Isik et al., arXiv 2008.04470.
 
     Args:
         frequencies: Number of frequencies of the tensor it is added to.
         channels: Number of channels of the tensor it is added to.
         weight: Weight of the embedding in the sum.
-        boost: Factor by which the embedding learns faster than its values would.
+        boost: Factor between the stored values and the embedding, by which it learns faster.
     """
 
     def __init__(self, frequencies: int, channels: int, weight: float, boost: float = 10.0) -> None:
@@ -335,7 +354,7 @@ class FrequencyEmbedding(nn.Module):
 
 
 def output_axes(decoder: nn.ModuleList, prefix: str) -> dict[str, int]:
-    """Parameters of a decoder's last layer that have values per source, by name, and the axis of the sources.
+    """Axis of the sources in each parameter of a decoder's last layer, by the name of the parameter.
 
     Args:
         decoder: Decoder layers, the outermost one last; it may be banded.
@@ -351,11 +370,10 @@ def output_axes(decoder: nn.ModuleList, prefix: str) -> dict[str, int]:
 
 
 def rescale(module: nn.Module, reference: float = 0.1) -> None:
-    """Scale the initial weights of all convolutions towards a standard deviation of `reference`
-    (arXiv 1911.13254).
+    """Scale the initial weights of all convolutions towards a standard deviation of `reference`.
 
-    Weights on torch's device `meta` are skipped, here as in the other initialisations: they have no values,
-    and arithmetic on them would make torch import its compiler, which takes a second.
+    From arXiv 1911.13254. Weights on torch's `meta` device are skipped, here as in the other initialisations:
+    they have no values, and arithmetic on them would make torch import its compiler, which takes a second.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d) and not layer.weight.is_meta:

@@ -12,9 +12,9 @@ class BLSTM(nn.Module):
     Args:
         dim: Number of input, hidden and output channels.
         layers: Number of LSTM layers.
-        max_span: Longest span, in time positions: longer sequences are cut into spans that overlap by half,
-            of which the middle halves are kept, so that cost grows linearly and gradients stay short. None
-            runs over the whole sequence at once, as in Demucs v2 (arXiv 1911.13254).
+        max_span: Longest span, in time positions. Longer sequences are cut into spans that overlap by half,
+            and the middle half of each is kept: all spans run in parallel, and gradients take short paths.
+            None runs over the whole sequence at once, as in Demucs v2 (arXiv 1911.13254).
         skip: Whether to add the input to the output.
     """
 

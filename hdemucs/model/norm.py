@@ -9,25 +9,28 @@ from torch import Tensor, nn
 
 
 class ExactGroupNorm(nn.GroupNorm):
-    """Group normalisation by torch's contiguous kernel: the channels-last kernel sums squares before it
-    centres, and loses up to a hundred times the precision where a group hardly varies."""
+    """Group normalisation by torch's contiguous kernel, whatever the memory format.
+
+    The channels-last kernel sums squares before it centres, and is up to a hundred times less precise where a
+    group hardly varies.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        # Not F.group_norm, which refuses a group of one value: the input may be a single sample.
+        # Not F.group_norm, which rejects groups of a single value: the input may be one sample long.
         return torch.group_norm(x.contiguous(), self.num_groups, self.weight, self.bias, self.eps)
 
 
 def group_norm(groups: int | None, channels: int) -> nn.Module:
-    """Group normalisation with so many groups, or the identity if `groups` is None."""
+    """Group normalisation with `groups` groups, or the identity if `groups` is None."""
     return nn.Identity() if groups is None else ExactGroupNorm(groups, channels)
 
 
 def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor:
     """`norm(conv(x))` for a 1x1 convolution and a normalisation over all channels and times, in one product.
 
-    Mean and variance of the output follow from mean and covariance of the input, which has an eighth of the
-    channels: the output is written once, already normalised. The moments are centred, so that rows that
-    hardly vary (a frequency above a recording's low-pass) keep their precision.
+    The mean and variance of the output follow from the mean and covariance of the input, which has an eighth
+    of the channels, so the output is written once, already normalised. The moments are centred, so that rows
+    that hardly vary (a frequency above a recording's low-pass) keep their precision.
 
     Args:
         x: Input `[N, H, T]`.
@@ -51,9 +54,11 @@ def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor
 
 
 def standardise(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale `x` to mean 0 and deviation 1 over `dims`; returns it with its former mean and deviation.
+    """Shift and scale `x` to mean 0 and standard deviation 1 over `dims`.
 
-    A single value has a deviation of 0.
+    Returns:
+        The result, and the mean and standard deviation of `x`, which keep the reduced axes. The deviation of
+        a single value counts as 0.
     """
     mean = x.mean(dims, keepdim=True)
     lone = x.numel() == mean.numel()

@@ -15,7 +15,9 @@ INITIAL_SCALE = 1e-4
 
 
 class ResidualLayer(nn.Module):
-    """Dilated convolution to a quarter of the channels, LSTM and attention there, and back, scaled.
+    """Dilated convolution to a quarter of the channels, LSTM and attention there, and a convolution back.
+
+    The result is scaled by a learnt factor per channel, small at first, and added to the input.
 
     Args:
         channels: Number of input and output channels.
@@ -36,7 +38,7 @@ class ResidualLayer(nn.Module):
         self.scale = Parameter(torch.full((channels,), INITIAL_SCALE))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, F, T]` to the same shape; rows of different frequency do not interact."""
+        """`[B, C, F, T]` to the same shape; different frequencies do not interact."""
         b, c, f, t = x.shape
         rows = self.conv1(x).permute(0, 2, 1, 3).reshape(b * f, -1, t)
         y = F.gelu(self.norm1(rows))
@@ -49,7 +51,13 @@ class ResidualLayer(nn.Module):
 
 
 class ResidualBranch(nn.Sequential):
-    """Two residual layers, with dilations 1 and 2."""
+    """Two residual layers, with dilations 1 and 2.
+
+    Args:
+        channels: Number of input and output channels.
+        lstm: Whether the layers have an LSTM.
+        attention: Whether the layers have local attention.
+    """
 
     def __init__(self, channels: int, lstm: bool, attention: bool) -> None:
         super().__init__(*(ResidualLayer(channels, 2**d, lstm, attention) for d in range(DEPTH)))

@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Padding = Literal["aligned", "aligned_old", "centered"]
-"""How the ends of the signal are padded, which decides the number of frames.
+"""How the ends of the signal are padded, which determines the number of frames.
 
 `aligned`: exactly ceil(L / hop) frames, with reflected ends (arXiv 2111.03600, section 3).
-`aligned_old`: as many frames, but with zeros at the ends and an inverse that is 1.5 hops early, which some
-models of the MDX challenge were trained with.
+`aligned_old`: as many frames, but with zeros at the ends and an inverse that is 1.5 hops early, as in some
+models of the MDX challenge.
 `centered`: torch's own 1 + L // hop frames, for networks without a waveform branch to line up with.
 """
 
 
 def reflect_pad(x: Tensor, left: int, right: int) -> Tensor:
-    """Pad the last axis by reflection; a signal that is too short for it is extended by zeros first."""
+    """Pad the last axis by reflection; a signal too short for that is first extended with zeros."""
     missing = max(left, right) + 1 - x.shape[-1]
     if missing > 0:
         zeros_right = min(right, missing)
@@ -36,10 +36,10 @@ def stft(x: Tensor, n_fft: int, padding: Padding = "aligned") -> Tensor:
     Args:
         x: Real signal `[B, C, L]`, L at least 1.
         n_fft: Window length in samples, a multiple of 8.
-        padding: Padding of the ends.
+        padding: Padding of the ends, which determines T.
 
     Returns:
-        Complex `[B, C, F, T]` with F = n_fft / 2 and T = ceil(L / hop) (1 + L // hop if centered).
+        Complex `[B, C, F, T]` with F = n_fft / 2 and T = ceil(L / hop), or 1 + L // hop if `centered`.
     """
     hop = n_fft // 4
     length = x.shape[-1]
@@ -60,7 +60,7 @@ def istft(z: Tensor, length: int, padding: Padding = "aligned") -> Tensor:
     """Inverse of `stft`: complex `[B, C, F, T]` to real `[B, C, length]`, with a Nyquist bin of zero."""
     n_fft = 2 * z.shape[-2]
     hop = n_fft // 4
-    # Start of the signal, counted from the first frame, and number of silent frames on either side.
+    # Start of the signal in samples from the first frame, and number of frames missing on either side.
     start, border = {"aligned": (hop // 2 * 3, 2), "aligned_old": (0, 2), "centered": (2 * hop, 0)}[padding]
     window = torch.hann_window(n_fft, dtype=z.real.dtype, device=z.device)
     frames = torch.fft.irfft(z.transpose(-1, -2), n_fft, norm="ortho")
@@ -70,7 +70,7 @@ def istft(z: Tensor, length: int, padding: Padding = "aligned") -> Tensor:
 
 
 def _overlap_add(frames: Tensor) -> Tensor:
-    """`[..., T, 4 * hop]` to `[..., (T + 3) * hop]`."""
+    """Overlap-add of frames `[..., T, 4 * hop]`, giving `[..., (T + 3) * hop]`."""
     quarters = frames.unflatten(-1, (4, -1))
     out = F.pad(quarters[..., 0, :], (0, 0, 0, 3))
     for index in range(1, 4):
@@ -81,14 +81,14 @@ def _overlap_add(frames: Tensor) -> Tensor:
 def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) -> Tensor:
     """Complex spectrogram of each source from its magnitude and the phase of the mixture, then refined.
 
-    The refinement is expectation maximisation of a local Gaussian model with one spatial covariance per
-    source and frequency (Nugraha, Liutkus, Vincent, 2016, as open-unmix simplifies it).
+    The refinement is expectation-maximisation of a local Gaussian model with one spatial covariance per
+    source and frequency (Nugraha, Liutkus, Vincent, 2016, as simplified by open-unmix).
 
     Args:
         magnitudes: Estimated magnitudes `[B, S, C, F, T]`.
         mix: Complex spectrogram of the mixture, `[B, C, F, T]`, C 1 or 2.
         iterations: Number of refinements; 0 only applies the phase of the mixture.
-        window: Number of frames that share one covariance: 300 are about 7 s at a hop of 1024 and 44.1 kHz.
+        window: Number of frames that share one covariance; 300 are about 7 s at a hop of 1024 and 44.1 kHz.
 
     Returns:
         Complex `[B, S, C, F, T]`.
@@ -102,7 +102,7 @@ def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) 
 
 
 def _maximise(sources: Tensor, mix: Tensor, iterations: int, eps: float = 1e-10) -> Tensor:
-    """Refine one window, in double precision: covariances are nearly singular where one source is alone."""
+    """Refine one window, in double precision: covariances are nearly singular where a source plays alone."""
     precision = sources.dtype
     sources, mix = sources.to(torch.complex128), mix.to(torch.complex128)
     # The constants assume magnitudes of at most about 10, hence the common scale.

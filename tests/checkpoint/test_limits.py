@@ -64,7 +64,7 @@ def nested(depth: int) -> list[Any]:
         (doubled(25), "far more values"),
         (nested(100), "nested deeper"),
         (10**30, "more than 18 digits"),
-        ("x" * 100_000, "text of 100000 characters"),
+        ("x" * 100_000, "string of 100000 characters"),
         (torch.ones(3), "type Tensor"),
     ],
 )

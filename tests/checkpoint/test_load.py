@@ -99,7 +99,7 @@ def test_torchaudio_state_dict_of_unknown_rate(tmp_path: Path) -> None:
     torch.save(
         torchaudio_hdemucs().HDemucs(SOURCES, channels=4, nfft=1024, depth=5).state_dict(), tmp_path / "m.pt"
     )
-    with pytest.raises(CheckpointError, match="not of torchaudio's hdemucs_high"):
+    with pytest.raises(CheckpointError, match="not that of torchaudio's hdemucs_high"):
         checkpoint.load(tmp_path / "m.pt")
 
 

@@ -1,1 +1,1 @@
-"""Models saved by other packages: one file for each, with a closed table of what it may contain."""
+"""Models saved by other packages: one module per package, with a closed table of what files may contain."""

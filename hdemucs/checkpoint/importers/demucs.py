@@ -1,7 +1,7 @@
-"""Models of the package `demucs`: names, settings and weights of its classes in this library's terms.
+"""Models of the package `demucs`: classes, settings and weights, translated to those of this library.
 
-`demucs` builds layers as numbered sequences; here they have names. Its convolutions over time are
-one-dimensional; `checkpoint.build.fit_weights` adds their frequency axis.
+`demucs` builds layers as numbered sequences, where this library's have names. Its convolutions over time are
+one-dimensional; `checkpoint.build.fit_weights` adds the frequency axis.
 """
 
 import re
@@ -18,7 +18,7 @@ from hdemucs.model import Demucs, HDemucs, Network
 
 _RESIDUAL = ("none", "encoder", "decoder", "both")
 _POSITIONAL = ("sources", "audio_channels", "channels")
-"""First parameters of all classes, in case a file was saved with settings by position."""
+"""First constructor parameters of all classes, for files that were saved with positional settings."""
 
 _RENAMED = {
     "sources": "sources",
@@ -45,13 +45,13 @@ _TRAINING_ONLY = frozenset(["end_iters", "emb_smooth", "dconv_init", "rescale"])
 
 @dataclass(frozen=True)
 class ForeignClass:
-    """A class of `demucs` and what it is called here.
+    """A class of `demucs`, and its translation to a network of this library.
 
     Attributes:
         network: This library's network of the same architecture.
-        renamed: Its settings by the names they have there.
-        fixed: Settings there that no published model changes, with their one value.
-        rename_weights: Renames the weights, residual branches excepted.
+        renamed: Names of settings in this library, by their names in `demucs`.
+        fixed: Settings of `demucs` that have the same value in every published model, with that value.
+        rename_weights: Function that renames the weights, except those of residual branches.
     """
 
     network: type[Network]
@@ -67,11 +67,11 @@ def import_class(path: str, args: Any, kwargs: Any, state: Mapping[str, Tensor])
         path: Full name of the class, such as `demucs.hdemucs.HDemucs`.
         args: Positional arguments of its constructor.
         kwargs: Keyword arguments of its constructor.
-        state: Weights by the names they have there.
+        state: Weights by their names in `demucs`.
 
     Raises:
-        CheckpointError: The class is unknown, or settings or weights do not fit, in one line without the
-            file's name.
+        CheckpointError: The class is unknown, or settings or weights do not fit it. The message does not name
+            the file.
     """
     if path not in CLASSES:
         raise CheckpointError(f"it names the class {path!r:.60}, only {listing(CLASSES)} can be loaded")
@@ -82,19 +82,19 @@ def import_class(path: str, args: Any, kwargs: Any, state: Mapping[str, Tensor])
 
 
 def translate_settings(architecture: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the constructor arguments of a class of `demucs` to the settings of the network here.
+    """Translate constructor arguments of a class of `demucs` to settings of this library's network.
 
     Args:
-        architecture: Name of the network here, which is the name of the class there.
+        architecture: Name of the network, which the class in `demucs` has too.
         args: Positional arguments.
         kwargs: Keyword arguments.
 
     Raises:
-        CheckpointError: A setting has a value that no published checkpoint has.
+        CheckpointError: A setting is unknown, or has a value that no published checkpoint has.
     """
     foreign = _BY_NETWORK[architecture]
     if len(args) > len(_POSITIONAL):
-        raise CheckpointError("it was saved with settings by position that cannot be told apart")
+        raise CheckpointError("it was saved with more positional settings than can be told apart")
     settings = {**dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
     out: dict[str, Any] = {}
     for name, value in settings.items():
@@ -121,18 +121,24 @@ def translate_settings(architecture: str, args: Sequence[Any], kwargs: Mapping[s
 
 
 def translate_weights(architecture: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of a class of `demucs` or torchaudio to those of the network of the same name here.
+    """Rename the weights of a model of `demucs` or torchaudio to those of this library's network.
 
     Args:
-        architecture: Name of the network, a key of `hdemucs.model.NETWORKS`.
+        architecture: Name of the network, a key of `hdemucs.model.NETWORKS`; the foreign class has it too.
         state: State dict of the foreign model.
+
+    Returns:
+        State dict of this library's network, except that 1-D convolutions still lack their frequency axis.
+
+    Raises:
+        CheckpointError: A weight belongs to no layer of the network.
     """
     return _name_residual_layers(_BY_NETWORK[architecture].rename_weights(state))
 
 
 def _rename_hdemucs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     out = {_rename_branch(name): value for name, value in state.items()}
-    # torchaudio keeps a normalisation that is never used where the branches meet.
+    # Where the branches meet, torchaudio has a normalisation that is never used.
     unused = re.compile(r"(time_encoder\.\d+)\.norm1\..+")
     for name in [name for name in out if unused.fullmatch(name)]:
         if f"{name.split('.norm1')[0]}.rewrite.weight" not in out:
@@ -234,13 +240,13 @@ CLASSES: Mapping[str, ForeignClass] = {
         _name_demucs_layers,
     ),
 }
-"""Classes of `demucs` that a file may name: a closed table."""
+"""The classes of `demucs` that a file may name, by full name."""
 
 _BY_NETWORK = {foreign.network.__name__: foreign for foreign in CLASSES.values()}
 
 
 def decode_json(value: Any) -> Any:
-    """Decode settings as `demucs` writes them to the Hugging Face hub, where fractions are objects."""
+    """Decode settings from JSON as `demucs` writes it for the Hugging Face Hub, with fractions as objects."""
     if isinstance(value, dict):
         if value.get("_type") == "fraction":
             return fraction(value["numerator"], value["denominator"])

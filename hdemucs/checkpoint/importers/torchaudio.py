@@ -13,11 +13,14 @@ from hdemucs.model import Network
 def import_state(state: Mapping[str, Tensor]) -> Network:
     """Build Hybrid Demucs from a bare state dict of torchaudio's `hdemucs_high`.
 
-    A state dict holds no settings. torchaudio publishes one architecture, for drums, bass, other and vocals
-    in stereo at 44.1 kHz, which is recognised by its shapes.
+    A state dict contains no settings. The only architecture that torchaudio publishes, for drums, bass, other
+    and vocals in stereo at 44.1 kHz, is recognised by its shapes.
+
+    Args:
+        state: Weights by their names in torchaudio.
 
     Raises:
-        CheckpointError: The shapes are those of another network, or not all weights are there.
+        CheckpointError: The shapes are those of another network, or weights are missing.
     """
     depth = len({name.split(".")[1] for name in state if name.startswith("freq_encoder.")})
     try:
@@ -27,8 +30,8 @@ def import_state(state: Mapping[str, Tensor]) -> Network:
         outputs = frequencies = channels = 0
     if (depth, outputs, frequencies) != (6, 8, 512):
         raise CheckpointError(
-            "its state dict is not of torchaudio's hdemucs_high; build the model in Python, load the state "
-            "with hdemucs.checkpoint.translate_weights and save it with hdemucs.checkpoint.save"
+            "its state dict is not that of torchaudio's hdemucs_high; build the model in Python, load the "
+            "state with hdemucs.checkpoint.translate_weights and save it with hdemucs.checkpoint.save"
         )
     settings = {"sources": ["drums", "bass", "other", "vocals"], "channels": channels}
     return build("HDemucs", settings, translate_weights("HDemucs", state))
