@@ -5,8 +5,8 @@
     stems = hdemucs.separate("song.mp3")
     stems.save("separated/song")
 
-Importing the package does not import torch; the first use of a name does. `hdemucs.batch` separates
-many tracks at once.
+Importing the package does not import torch; the first use of a name does. To separate many tracks in one
+call, use `hdemucs.batch`.
 """
 
 import importlib
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 try:
     __version__ = version("hdemucs")
 except PackageNotFoundError:
-    # A checkout on the path that is not installed.
+    # The package runs from a source folder on the path, without being installed.
     __version__ = "0+unknown"
 
 _HOMES = {

@@ -10,8 +10,8 @@ def process() -> None:
     """Run the command and end the process with its exit status.
 
     Garbage collection is made rare: importing torch creates a million objects that live as long as the
-    process. Scanning them again and again, and once more at exit, takes longer than separating a few seconds
-    of music. Audio is freed by reference counting all the same.
+    process, and scanning them again and again, and once more at exit, takes longer than separating a few
+    seconds of music. Audio is freed by reference counting all the same.
     """
     gc.set_threshold(100_000, 50, 100)
     status = main()

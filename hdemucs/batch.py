@@ -1,7 +1,9 @@
-"""Many tracks to stems: each track is written, skipped or failed, and listeners are told. Nothing is printed.
+"""Separation of many tracks: each is written, skipped or fails, and a listener is told.
 
-tracks = find_tracks([Path("album")], Path("stems"))
-outcomes = separate_tracks(Separator(), tracks, Path("stems"), existing="skip")
+    tracks = find_tracks([Path("album")], Path("stems"))
+    outcomes = separate_tracks(Separator(), tracks, Path("stems"), existing="skip")
+
+Nothing is printed.
 """
 
 import os.path
@@ -18,7 +20,7 @@ from hdemucs.separator import Format, Separator
 from hdemucs.tracks import DEFAULT_TEMPLATE, Track, plan
 
 Existing = Literal["error", "skip", "overwrite"]
-"""What to do with a track whose stems exist."""
+"""What to do with a track whose stems exist already."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class TrackOutcome:
         track: The track.
         status: `written`, `skipped` because all of its stems exist, or `failed`.
         stems: File of each stem; empty for a failed track.
-        seconds: Length of the stems; None unless they were written.
-        gain: Gain by which all stems were turned down to stay within full scale; None unless they were
+        seconds: Duration of the stems in seconds; None unless they were written.
+        gain: Factor by which all stems were multiplied to stay within full scale; None unless they were
             written.
         error: Why the track failed; None unless it did.
     """
@@ -60,11 +62,11 @@ class BatchEvent:
     """How far a batch has come.
 
     Attributes:
-        track: The track at work.
-        index: Its position in the batch, from 0.
+        track: Current track.
+        index: Position of the track in the batch, from 0.
         count: Number of tracks in the batch.
-        done: Seconds of audio that the batch has dealt with so far; it never decreases.
-        total: Seconds of audio in the batch, as the headers of the files say.
+        done: Duration of the audio dealt with so far in seconds; it never decreases.
+        total: Duration of all audio in the batch in seconds, according to the headers of the files.
     """
 
     track: Track
@@ -93,7 +95,7 @@ class TrackFinished(BatchEvent):
     """A track was written, skipped, or failed.
 
     Attributes:
-        outcome: What became of it.
+        outcome: What became of the track.
     """
 
     outcome: TrackOutcome
@@ -112,27 +114,27 @@ def separate_tracks(
     """Separate tracks into files, one after another; a track that fails does not stop the others.
 
     Args:
-        separator: The model, ready to use.
+        separator: Separator to use.
         tracks: Files to separate, from `hdemucs.tracks.find_tracks`.
         out: Folder of the stems.
         template: Path of a stem below `out`, with {track}, {trackext}, {stem} and {ext}.
         format: Format of the stems; 16-bit WAV if None.
-        existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
+        existing: `error` fails a track if any of its stems exists; `skip` passes over a track if all of its
             stems exist, and writes all stems of the others; `overwrite` writes every track.
-        on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
-            batch with `event.cancel()`; the track at work then leaves no files.
+        on_event: Function called when a track starts, after each chunk, and when a track is finished. It may
+            stop the batch with `event.cancel()`; the current track then leaves no files.
 
     Returns:
         One outcome per track, in order.
 
     Raises:
-        OptionError: The template or the format cannot be used, or two tracks would get the same files. Found
-            before the first track is read.
-        Cancelled: `on_event` stopped the batch. Outcomes so far were told in its `TrackFinished` events.
+        OptionError: The template or the format cannot be used, or two tracks would get the same files. This
+            is found before the first track is read.
+        Cancelled: `on_event` stopped the batch. It was told the outcomes so far in `TrackFinished` events.
     """
     format = format or Format()
     plans = plan(tracks, out, template, separator.stems, format.format)
-    # Formats that cannot hold the model's audio are refused now, not track by track.
+    # A format that cannot hold the model's audio is rejected now, not track by track.
     format.writer({}, separator.sample_rate, separator.model.audio_channels, 0, {})
     tell = on_event or _ignore
     lengths = [_header_seconds(track) for track in tracks]
@@ -179,7 +181,7 @@ def _separate_track(
 
 
 def _header_seconds(track: Track) -> float:
-    """Seconds of a track according to its header; 0 if it cannot be opened, which is reported in its turn."""
+    """Duration of a track in seconds, from its header; 0 if it cannot be opened, which is reported later."""
     try:
         source = audio.open(track.path)
     except HDemucsError:
@@ -188,4 +190,4 @@ def _header_seconds(track: Track) -> float:
 
 
 def _ignore(event: BatchEvent) -> None:
-    """Listen to nothing."""
+    """Do nothing with an event."""

@@ -1,8 +1,8 @@
-"""Every exception that a user of hdemucs can meet.
+"""Every exception that a user of hdemucs can see.
 
-The text of each is one line that names the file or the argument, what is wrong with it, and the remedy.
-Remedies are in the words of Python; where the command has a flag for one, the exception is a class of its
-own, and the command words the remedy itself.
+The message of each is one line that names the file or the argument, what is wrong with it, and the remedy.
+Remedies speak of Python's arguments; where the command has a flag for one, the exception has a class of its
+own, and the command states the remedy itself.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ class HDemucsError(Exception):
 
 
 class AudioError(HDemucsError):
-    """A file cannot be read as audio, or holds nothing that can be separated."""
+    """A file or array cannot be read as audio, or contains nothing that can be separated."""
 
 
 class OutputError(HDemucsError):
@@ -21,10 +21,13 @@ class OutputError(HDemucsError):
 
 
 class StemsExistError(OutputError):
-    """Stems of a track exist, and the caller asked neither to skip the track nor to overwrite them.
+    """Stems of a track exist already, and the caller asked neither to skip the track nor to overwrite them.
 
     Args:
-        path: The first file that exists.
+        path: First file that exists.
+
+    Attributes:
+        path: The same.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +43,7 @@ class CheckpointError(HDemucsError):
 
 
 class UnknownModelError(HDemucsError):
-    """No model is registered under a name, and no file of that name exists."""
+    """No model is registered by a name, and no file of that name exists."""
 
 
 class DownloadError(HDemucsError):
@@ -48,7 +51,7 @@ class DownloadError(HDemucsError):
 
 
 class OptionError(HDemucsError, ValueError):
-    """An argument has a value that makes no sense: an unknown stem, an overlap of 2, an invalid template."""
+    """An argument has an invalid value: an unknown stem, an overlap of 2, a template without {stem}."""
 
 
 class EvaluationError(HDemucsError):
@@ -60,10 +63,13 @@ class TrainingError(HDemucsError):
 
 
 class RunExistsError(TrainingError):
-    """A new run was to be started in a folder that already holds one.
+    """A new run cannot start in a folder that already holds one.
 
     Args:
         folder: Folder of the run.
+
+    Attributes:
+        folder: The same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +81,7 @@ class RunExistsError(TrainingError):
 
 
 class DatasetError(TrainingError):
-    """A folder of songs has none that can be trained with, or its `stems.yaml` has mistakes."""
+    """A folder has no songs that can be trained on, or its `stems.yaml` has mistakes."""
 
 
 class SynthesisError(HDemucsError):
@@ -87,17 +93,17 @@ class WorkerError(HDemucsError):
 
 
 class Cancelled(HDemucsError):
-    """The caller stopped a separation, through `cancel` of a progress event."""
+    """The caller stopped a separation by calling `cancel` on a progress event."""
 
 
 def one_line(error: BaseException) -> str:
-    """Message of any exception on one line of at most 200 characters; its type if it has no message."""
+    """Message of any exception, on one line of at most 200 characters; its type if it has no message."""
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
 def install_extra(extra: str) -> str:
-    """Command that installs an extra of pyproject.toml, for the end of a message.
+    """Command that installs an extra of `pyproject.toml`, for the end of a message.
 
-    It installs from the sources: hdemucs is on no package index.
+    The command installs from the source folder, since hdemucs is on no package index.
     """
     return f"pip install '.[{extra}]' in the hdemucs source folder"

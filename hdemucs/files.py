@@ -13,7 +13,7 @@ from hdemucs.errors import OutputError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file under a temporary name beside `path`; it is renamed to `path` when the block ends.
+    """Open a file under a temporary name beside `path`, to be renamed to `path` when the `with` block ends.
 
     Parent folders are created as needed. A process that is killed leaves a hidden folder behind, never half
     a file.
@@ -31,7 +31,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Create a folder under a temporary name beside `path`; it is renamed to `path` when the block ends.
+    """Create a folder under a temporary name beside `path`, to be renamed when the `with` block ends.
 
     Raises:
         OutputError: The folder cannot be written, the disk is full, or `path` exists; nothing is left behind.
@@ -53,7 +53,7 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
 
 
 def write_error(path: Path, error: OSError) -> OutputError:
-    """Error for a file or folder that the operating system does not let us write."""
+    """OutputError, with a remedy, for a file or folder that the operating system fails to write."""
     reason = error.strerror or type(error).__name__
     return OutputError(f"{path}: cannot be written ({reason}); choose another folder, or free some space")
 
@@ -65,12 +65,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def user_cache() -> Path:
-    """Folder for files that can be recreated: `$XDG_CACHE_HOME`, or `~/.cache` where it is unset or empty."""
+    """Folder for files that can be recreated: `$XDG_CACHE_HOME`, or `~/.cache` if that is unset or empty."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 
 
 def cache_folder(name: str) -> Path:
-    """Folder of this library's cache for one purpose, such as `scans`; it may not exist yet."""
+    """Folder of this library's cache for one purpose, such as "scans"; it may not exist yet."""
     return user_cache() / "hdemucs" / name
 
 

@@ -36,7 +36,7 @@ class Format:
             default.
         bitrate: Constant bitrate in kbit/s, for MP3; None for the highest.
         clip: What happens to samples beyond full scale: `rescale` turns all stems down by one gain, so that
-            they still add up to the song; `clamp` clips them; `none` leaves it to the format.
+            they still add up to the mixture; `clamp` clips them; `none` leaves it to the format.
     """
 
     format: str = "wav"
@@ -77,8 +77,8 @@ class Stems(Mapping[str, Tensor]):
     """Separated stems by name, each `[C, L]` float32.
 
     Attributes:
-        sample_rate: Sample rate in Hz, which is the model's.
-        tags: Title, artist and other tags of the source.
+        sample_rate: Sample rate in Hz, the same as the model's.
+        tags: Title, artist and other tags of the track.
     """
 
     def __init__(self, stems: Mapping[str, Tensor], sample_rate: int, tags: Mapping[str, str]) -> None:
@@ -100,7 +100,7 @@ class Stems(Mapping[str, Tensor]):
         return f"Stems({', '.join(self)}: {seconds:.1f} s at {self.sample_rate} Hz)"
 
     def save(self, folder: str | PathLike[str], format: Format | None = None) -> dict[str, Path]:
-        """Write each stem as `folder/STEM.EXT`.
+        """Write each stem to `folder/STEM.EXT`.
 
         Args:
             folder: Folder of the files, created as needed.
@@ -129,7 +129,7 @@ class Written:
     Attributes:
         stems: File of each stem by name.
         seconds: Duration of the track in seconds.
-        gain: Factor that all stems were multiplied by, below 1 if one of them would have clipped.
+        gain: Factor by which all stems were multiplied; below 1 if one of them would have clipped.
     """
 
     stems: dict[str, Path]
@@ -142,9 +142,10 @@ class Separator:
 
     Args:
         model: Name of a registered model (see `hdemucs models`), path of a model file, `hf://user/repo`, or a
-            model.
+            model itself.
         stems: Sources of the model to return; None for all.
-        two_stems: Source to return together with `no_SOURCE`, the sum of all others; excludes `stems`.
+        two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
+            It cannot be combined with `stems`.
         options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device.
 
     Raises:
@@ -183,12 +184,14 @@ class Separator:
         """Separate a track in memory.
 
         Args:
-            source: Path of an audio file, or samples `[C, L]` as an array or tensor.
-            sample_rate: Sample rate in Hz of samples; not needed for a file.
-            progress: Called after each chunk; may cancel.
+            source: Path of an audio file, an `AudioSource`, or samples `[C, L]` as an array or tensor.
+            sample_rate: Sample rate of samples in Hz; not needed for a file.
+            progress: Function called after each chunk, which may cancel; None for that of the options.
 
         Raises:
             AudioError: The source cannot be read, has no audio, or has samples that are not finite.
+            OptionError: Samples come without a sample rate, or the device has too little memory.
+            Cancelled: `progress` cancelled the separation.
         """
         track = _open(source, sample_rate)
         level = self._measure(track)
@@ -211,14 +214,16 @@ class Separator:
 
         Args:
             source: Path of an audio file, or `hdemucs.audio.from_samples(samples, sample_rate)`.
-            paths: File of each of `self.stems`; all appear together when they are whole.
+            paths: File of each of `self.stems`; all appear together when they are complete.
             format: Format of the files, whatever their suffixes; None for 16-bit WAV.
-            progress: Called after each chunk; may cancel.
+            progress: Function called after each chunk, which may cancel; None for that of the options.
 
         Raises:
             AudioError: The source cannot be read, has no audio, or has samples that are not finite.
-            OptionError: A stem has no path, or the options of the format contradict one another.
+            OptionError: A stem has no path, the options of the format contradict one another, or the device
+                has too little memory.
             OutputError: The files cannot be written.
+            Cancelled: `progress` cancelled the separation; no file is left behind.
         """
         track = _open(source, None)
         if missing := [name for name in self._mixes if name not in paths]:
@@ -263,7 +268,7 @@ class Separator:
 
 @dataclass(frozen=True)
 class Level:
-    """Level of a track, for its normalisation: a model expects input of about mean 0 and deviation 1.
+    """Level of a track, for normalisation: a model expects input of about mean 0 and standard deviation 1.
 
     Attributes:
         mean: Mean of the mono mix.
@@ -277,7 +282,7 @@ class Level:
 
     @classmethod
     def of(cls, blocks: Iterator[Tensor]) -> "Level":
-        """Measure the mean of all channels in one pass, merging the moments of blocks `[C, L]`."""
+        """Measure the mono mix of a track in one pass, merging the moments of its blocks `[C, L]`."""
         length, mean, squares = 0, 0.0, 0.0
         for block in blocks:
             mono = block.double().mean(0)
@@ -300,19 +305,23 @@ def separate(
     two_stems: str | None = None,
     **options: Any,
 ) -> Stems:
-    """Separate one track; for many, use a `Separator`, which loads the model once.
+    """Separate one track. For many, use a `Separator`, which loads the model once.
 
         stems = hdemucs.separate("song.mp3")
         stems["vocals"]                # tensor [2, samples]
         stems.save("separated/song")   # drums.wav, bass.wav, other.wav, vocals.wav
 
     Args:
-        source: Path of an audio file, or samples `[C, L]` as an array or tensor.
-        sample_rate: Sample rate in Hz of samples; not needed for a file.
-        model: Name, path, `hf://user/repo` or the model itself; see `Separator`.
+        source: Path of an audio file, an `AudioSource`, or samples `[C, L]` as an array or tensor.
+        sample_rate: Sample rate of samples in Hz; not needed for a file.
+        model: Name, path, `hf://user/repo` or a model itself; see `Separator`.
         stems: Sources of the model to return; None for all.
-        two_stems: Source to return together with the sum of all others.
-        options: Fields of `hdemucs.apply.Options`.
+        two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
+        options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device,
+            progress.
+
+    Returns:
+        Tensors `[C, L]` by name of the stem, at the model's sample rate.
 
     Raises:
         HDemucsError: The source or the model cannot be used; see `Separator`.
@@ -334,7 +343,7 @@ def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:
 def _mixes(
     sources: Sequence[str], stems: Sequence[str] | None, two_stems: str | None
 ) -> dict[str, list[str]]:
-    """Sources of the model that each stem is the sum of, by name of the stem."""
+    """For each stem by name, the sources of the model that add up to it."""
     stems = [stems] if isinstance(stems, str) else stems
     wanted = [two_stems] if two_stems is not None else list(sources if stems is None else stems)
     unknown = [name for name in wanted if name not in sources]
@@ -345,5 +354,5 @@ def _mixes(
     if two_stems is None:
         return {name: [name] for name in sources if name in wanted}
     if stems is not None:
-        raise OptionError("stems and two_stems exclude each other; use one of them")
+        raise OptionError("stems and two_stems cannot be combined; use one of them")
     return {two_stems: [two_stems], f"no_{two_stems}": [name for name in sources if name != two_stems]}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """Most similar candidate, None if none is similar; dotted names also match by their last part."""
+    """Candidate most similar to `word`, None if there is none; dotted names also match by their last part."""
 
     def similarity(candidate: str) -> tuple[float, float]:
         typed, known = word.lower(), candidate.lower()

@@ -1,4 +1,4 @@
-"""Which files are separated, and where the stems of each go."""
+"""Which files are separated, and where their stems go."""
 
 import os.path
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from hdemucs.audio import codecs
 from hdemucs.errors import AudioError, OptionError
 
 SUFFIXES = codecs.SUFFIXES
-"""Suffixes of the files that are taken from a folder; a file given by name is taken whatever its suffix."""
+"""Suffixes of the files that are taken from a folder; a file given by name may have any suffix."""
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 
@@ -20,7 +20,7 @@ class Track:
 
     Attributes:
         path: Path of the file.
-        name: Its name without suffix; for a file found in a folder, its path relative to that folder.
+        name: Name of the file without suffix; for a file found in a folder, its path relative to that folder.
     """
 
     path: Path
@@ -28,10 +28,10 @@ class Track:
 
 
 def find_tracks(inputs: Sequence[Path], out: Path) -> list[Track]:
-    """Find the audio files that `inputs` name, each once; folders are searched recursively.
+    """Find the files that `inputs` name and the audio files in the folders that they name, each once.
 
-    Hidden files in folders are ignored. A missing file is kept, so that the others are separated before it is
-    reported.
+    Folders are searched recursively, without their hidden files. A missing file is kept, so that the others
+    are separated before it is reported.
 
     Args:
         inputs: Files and folders.
@@ -72,7 +72,7 @@ def plan(
         folder: Folder that contains all stems.
         template: Path of a stem below `folder`, with {track}, {trackext}, {stem} and {ext}.
         stems: Names of the stems.
-        ext: Suffix of the files, without dot.
+        ext: Suffix of the files, without the dot.
 
     Returns:
         File of each stem, one mapping per track.
@@ -83,7 +83,7 @@ def plan(
     plans = [{stem: _fill(template, folder, track, stem, ext) for stem in stems} for track in tracks]
     owners: dict[Path, Track] = {}
     for track, paths in zip(tracks, plans, strict=True):
-        # Two spellings of one path are one file.
+        # Two spellings of one path are the same file.
         resolved = [path.resolve() for path in paths.values()]
         if len(set(resolved)) < len(resolved):
             raise OptionError(f"template {template!r} gives all stems the same name; it needs {{stem}}")

@@ -1,4 +1,4 @@
-"""Worker processes: started fresh, deaf to Ctrl-C, and cleaned up when their parent is done with them."""
+"""Worker processes: started afresh, deaf to Ctrl-C, and cleaned up when their parent is done with them."""
 
 import multiprocessing
 import signal
@@ -18,14 +18,14 @@ Result = TypeVar("Result")
 def worker_pool(
     jobs: int, *, remedy: str = "use fewer jobs", torch_threads: int | None = None
 ) -> Iterator[ProcessPoolExecutor]:
-    """Pool of worker processes, which are started afresh rather than forked: torch's threads survive no fork.
+    """Pool of worker processes, spawned rather than forked: torch's threads do not survive a fork.
 
-    Leaving the block cancels what has not started and waits for what has.
+    Leaving the `with` block cancels tasks that have not started and waits for those that have.
 
     Args:
         jobs: Number of processes, at least 1.
         remedy: End of the error message if a worker is killed.
-        torch_threads: Threads that torch may use in each worker; None leaves torch alone, and unimported.
+        torch_threads: Number of threads that torch may use in each worker; None does not import torch.
 
     Raises:
         WorkerError: A worker was killed from outside.
@@ -44,7 +44,12 @@ def worker_pool(
 def as_done(
     function: Callable[[Task], Result], tasks: Iterable[Task], pool: ProcessPoolExecutor | None
 ) -> Iterator[tuple[int, Result]]:
-    """Call `function` on every task, in the pool's workers, or one by one in this process without a pool.
+    """Call `function` on every task, and yield results as they are completed.
+
+    Args:
+        function: Function to call; picklable if there is a pool.
+        tasks: Arguments, one for each call.
+        pool: Workers to call it in; None calls it in this process, one task after another.
 
     Yields:
         Index of the task and its result, in order of completion.
@@ -62,7 +67,7 @@ def as_done(
 
 
 def start_worker(torch_threads: int | None = None) -> None:
-    """Prepare a worker: Ctrl-C reaches it too, but it is its parent that decides what happens then."""
+    """Prepare a worker: Ctrl-C reaches it too, but only its parent decides what to do then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if torch_threads is not None:
         import torch

@@ -1,4 +1,4 @@
-"""Small things that tests of several rooms separate with: a model of a few thousand weights, and a song."""
+"""What tests of several rooms share: a model of a few thousand weights, and a song to separate with it."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ TINY_RATE = 8000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where there is no GPU; those marked `sounds` know themselves what they need."""
+    """Skip tests marked `gpu` where there is no GPU; those marked `sounds` check for themselves."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu") is not None:
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def tiny_network(seed: int = 0, sample_rate: int = TINY_RATE) -> HDemucs:
-    """Hybrid Demucs with all its kinds of layers but attention, at 8 kHz and one second a segment."""
+    """Hybrid Demucs without LSTM and attention, at 8 kHz, with segments of one second."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = HDemucs(
@@ -50,7 +50,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2.6 s of stereo at the model's rate, in float, so that reading it loses nothing."""
+    """2.6 s of stereo at the model's sample rate, in floating point, so that nothing is lost in the file."""
     path = tmp_path_factory.mktemp("songs") / "song.wav"
     samples = tones(TINY_RATE, 2.6) + noise(round(2.6 * TINY_RATE))
     soundfile.write(path, samples.T.numpy(), TINY_RATE, subtype="FLOAT")

@@ -1,4 +1,4 @@
-"""The reference implementations that parity tests compare with, as they stand in the test extra."""
+"""The reference implementations that parity tests compare with, installed by the test extra."""
 
 from types import ModuleType
 from typing import Any
@@ -18,13 +18,15 @@ REFERENCES = {"HDemucs": HDemucsReference, "Demucs": DemucsReference}
 
 
 def torchaudio_hdemucs() -> ModuleType:
-    """torchaudio's module of Hybrid Demucs, read from the installed distribution without its package, whose
-    compiled part refuses to load beside torch builds other than its own."""
+    """torchaudio's module of Hybrid Demucs, read from the installed distribution.
+
+    The package itself is not imported: its compiled part refuses to load beside other builds of torch.
+    """
     return installed_module("torchaudio", "torchaudio/models/_hdemucs.py")
 
 
 def randomise(model: nn.Module, seed: int = 0) -> None:
-    """Weights as after training: residual branches count, and no normalisation is neutral."""
+    """Give a model weights as if trained: residual branches count, and no normalisation is neutral."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
@@ -37,7 +39,7 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
 
 
 def reference_pair(architecture: str, **settings: Any) -> tuple[nn.Module, Network]:
-    """A model of the package `demucs` with random weights, and this library's with the same."""
+    """A model of the package `demucs` with random weights, and this library's model with the same weights."""
     torch.manual_seed(0)
     settings = {"sources": SOURCES, **settings}
     reference = REFERENCES[architecture](**settings).eval()

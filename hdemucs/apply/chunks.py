@@ -1,6 +1,6 @@
-"""Cut a stream of audio into overlapping chunks, and blend their outputs into a stream again.
+"""Cut a stream of audio into overlapping chunks, and blend their outputs back into a stream.
 
-Pure functions of iterators of tensors, independent of models and devices.
+Pure functions on iterators of tensors, independent of models and devices.
 
 Letters in shapes: C channels, L samples.
 """
@@ -18,7 +18,7 @@ class Chunk:
     """A segment cut from a track.
 
     Attributes:
-        length: Length in samples.
+        length: Length in samples, without context.
         padded: Samples `[C, valid length]` to feed to the network: the chunk with context on both sides.
     """
 
@@ -80,7 +80,7 @@ class _Buffer:
         return count
 
     def window(self, first: int, last: int) -> Tensor:
-        """Samples `first` to `last`, zero outside the buffer."""
+        """Samples from `first` up to `last`, exclusive; zeros outside the buffer."""
         self.blocks = [torch.cat(self.blocks, -1)] if len(self.blocks) > 1 else self.blocks
         inside = self.blocks[0][..., max(0, first) : max(0, last)]
         return F.pad(inside, (max(0, -first), max(0, last - self.length)))
@@ -90,8 +90,8 @@ def overlap_add(chunks: Iterable[Tensor], segment_length: int, stride: int) -> I
     """Cross-fade overlapping chunks.
 
             /\\    /\\
-           /  \\  /  \\       triangular weights, divided by their sum: where two chunks overlap by
-          /    \\/    \\      less than half, a linear transition
+           /  \\  /  \\       triangular weights, divided by their sum: a linear transition where
+          /    \\/    \\      chunks overlap by less than half
          /     /\\     \\
 
     Args:
@@ -158,6 +158,9 @@ def weighted_sum(streams: Sequence[Iterator[Tensor]], weights: Sequence[Tensor])
     Args:
         streams: Streams of blocks `[..., L]`. A single stream is passed through without its weight.
         weights: For each stream, a tensor that broadcasts against its blocks.
+
+    Yields:
+        Blocks `[..., L]`, cut wherever any stream's blocks are.
     """
     if len(streams) == 1:
         yield from streams[0]

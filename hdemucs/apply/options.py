@@ -1,4 +1,4 @@
-"""Options of applying a model, and the progress it reports."""
+"""Options for applying a model, and the progress that it reports."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,9 @@ class Progress:
     """Progress of a separation, reported after each chunk.
 
     Attributes:
-        done: Seconds of audio separated so far, averaged over the members of a bag and the shifts.
-        total: Length of the track in seconds; None if it is not known.
+        done: Duration of the audio separated so far in seconds, averaged over the members of a bag and the
+            shifts.
+        total: Duration of the track in seconds; None if it is not known.
     """
 
     done: float
@@ -32,16 +33,17 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Options:
-    """Options of applying a model.
+    """Options for applying a model.
 
     Attributes:
-        segment: Seconds that the model sees at once; None for the model's own segment. Memory grows with it.
+        segment: Duration of audio that the model sees at once, in seconds; None for the model's own. Memory
+            grows with it.
         overlap: Fraction of a segment that is shared with the next one. Published scores use 0.25.
-        shifts: Number of passes over the track, each shifted by a different fraction of half a second, that
-            are averaged; 0 and 1 both mean a single pass. Time grows in proportion, and scores improve by up
-            to 0.2 dB (arXiv 1911.13254).
-        batch_size: Number of chunks in one forward pass. More than 1 helps on a GPU only.
-        jobs: Number of chunks separated at the same time on a CPU; the threads are shared between them.
+        shifts: Number of passes over the track to average, each delayed by a different fraction of half a
+            second; 0 and 1 both mean a single pass. Time grows in proportion, and scores improve by up to
+            0.2 dB (arXiv 1911.13254).
+        batch_size: Number of chunks in one forward pass. More than 1 only helps on a GPU.
+        jobs: Number of chunks separated at the same time on a CPU; they share torch's threads.
         device: Device by torch's name; None for CUDA if available, else the CPU.
         progress: Function called after each chunk.
 
@@ -69,7 +71,7 @@ class Options:
                 raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def torch_device(self) -> torch.device:
-        """Device to run on, checked to exist.
+        """Device to run on, checked to be available.
 
         Raises:
             OptionError: This machine does not have the device, or torch does not know its name.

@@ -36,23 +36,22 @@ def apply(
 ) -> Iterator[Tensor]:
     """Separate a stream of audio, block by block.
 
-    The stream is cut into overlapping segments. Each is separated on its own and cross-faded into the next by
-    triangular weights; a network that needs more input than its segment gets the neighbouring audio, and
-    zeros only beyond the ends of the track. The members of a bag and the passes of the shift trick advance
-    side by side over the same stream.
+    The stream is cut into overlapping chunks of one segment each. Every chunk is separated on its own and
+    cross-faded into the next with triangular weights. A network that needs more input than its segment gets
+    the neighbouring audio, with zeros only beyond the ends of the track. The members of a bag and the passes
+    of the shift trick advance side by side over the same stream.
 
     Args:
         model: Network or bag; it is moved to the device and stays there.
         blocks: Audio `[C, L]` in blocks of any lengths, in order, float32 at the model's sample rate.
         options: Segment, overlap, device and so on; see `Options`.
-        sources: Sources to return, in this order; None for all of the model's. Members of a bag without any
-            weight in them are not run.
-        length: Length of the track in samples, if known; used for `Progress.total`, and to save memory on
-            short tracks.
+        sources: Sources to return, in this order; None for all of the model's. Members of a bag that have no
+            weight for them are not run.
+        length: Length of the track in samples, None if unknown; used for `Progress.total`, and to save memory
+            on short tracks.
 
     Yields:
-        Blocks `[S, C, L]` on the CPU. Their boundaries differ from those of the input; their total length
-        does not.
+        Blocks `[S, C, L]` on the CPU. Their total length is that of the input, their boundaries are not.
 
     Raises:
         OptionError: The model does not have one of the sources, or the device is not available.
@@ -62,7 +61,9 @@ def apply(
     sources = model.sources if sources is None else list(sources)
     unknown = [source for source in sources if source not in model.sources]
     if unknown:
-        raise OptionError(f"the model has no {', '.join(unknown)}, only {', '.join(model.sources)}")
+        raise OptionError(
+            f"the model has no source {', '.join(unknown)}; choose from {', '.join(model.sources)}"
+        )
     keep_freed_memory()
     device = options.torch_device()
     model.to(device)
@@ -89,7 +90,8 @@ def apply_model(
         Separated sources `[S, C, L]` on the CPU.
 
     Raises:
-        OptionError, Cancelled: As in `apply`.
+        OptionError: The model does not have one of the sources, or the device is not available.
+        Cancelled: The progress callback cancelled the separation.
     """
     count = len(model.sources if sources is None else sources)
     out = torch.empty(count, *mix.shape)
@@ -107,10 +109,10 @@ class _Pass:
     Attributes:
         network: Network to apply.
         weights: Share of this pass in the result, `[S, 1, 1]`.
-        indexes: Outputs of the network that are wanted, S of them.
+        indexes: Indexes of the S wanted sources among the network's outputs.
         segment_length: Length of a chunk in samples.
         stride: Samples between the starts of chunks.
-        lead: Samples of silence before the track, by which the shift trick delays it.
+        lead: Length in samples of the silence by which the shift trick delays the track.
     """
 
     network: Network
@@ -122,7 +124,7 @@ class _Pass:
 
 
 def _passes(model: Model, sources: Sequence[str], options: Options, length: int | None) -> list[_Pass]:
-    """Every network and shift that the sources need; for each source the weights sum to one."""
+    """One pass for every network and shift that the sources need; for each source, the weights sum to one."""
     indexes = [model.sources.index(source) for source in sources]
     members = list(model.members(indexes)) if isinstance(model, Bag) else [(model, [1.0] * len(indexes))]
     total = torch.tensor([weights for _, weights in members]).sum(0)
@@ -136,7 +138,7 @@ def _passes(model: Model, sources: Sequence[str], options: Options, length: int 
         for shift in range(shifts):
             lead = int(MAX_SHIFT * network.sample_rate) * shift // shifts
             lengths = (segment_length, stride)
-            # A track within one stride is a single chunk: weights for a full segment would only take memory.
+            # A track within one stride is a single chunk; weights for a full segment would waste memory.
             if length and lead + length <= stride:
                 lengths = (lead + length, lead + length)
             passes.append(_Pass(network, share, indexes, *lengths, lead))
@@ -180,7 +182,7 @@ def _run_pass(
     device: torch.device,
     pool: ThreadPoolExecutor | None,
 ) -> Iterator[Tensor]:
-    """Finished blocks `[S, C, L]` of one pass, aligned with the track."""
+    """Finished blocks `[S, C, L]` of one pass, aligned with the undelayed track."""
 
     def forward(batch: Sequence[Chunk]) -> list[Tensor]:
         mix = torch.stack([chunk.padded for chunk in batch]).to(device)
@@ -221,7 +223,7 @@ def _in_order(
 
 @contextmanager
 def _thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Pool of threads that divide torch's own threads between them."""
+    """Pool of `jobs` threads that share torch's own threads between them."""
     threads = torch.get_num_threads()
     share = max(1, threads // jobs)
     try:

@@ -1,6 +1,6 @@
 """Audio in and out, block by block: memory never depends on the length of a track.
 
-Importing the package loads nothing else; the first use of a name does. So the table of formats,
+Importing the package loads nothing else; the first use of a name does, so that the table of formats,
 `codecs.CODECS`, can be read without waiting for torch.
 """
 

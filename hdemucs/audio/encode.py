@@ -16,7 +16,7 @@ from hdemucs.audio.stem_file import Spool, StemFile
 from hdemucs.audio.targets import place, prepare_target
 from hdemucs.errors import OptionError, OutputError
 
-# The largest sample of 16 bits; 1 itself is one step beyond.
+# The largest 16-bit sample; 1 itself is one quantisation step beyond it.
 _CEILING = 1 - 2**-15
 
 
@@ -40,20 +40,20 @@ class StemWriter:
             "16" for WAV and FLAC, since everything plays it.
         bitrate: Constant bitrate in kbit/s, one of the format's `bitrates`. None chooses the highest.
         clip: What happens to samples beyond full scale. "rescale": all stems are multiplied by one gain if
-            any of them would clip. "clamp": they are clipped. "none": they are left as they are, though
-            integer formats clip them nevertheless.
+            any of them would clip. "clamp": they are clipped. "none": they are left as they are, but integer
+            formats clip them anyway.
         tags: Any of title, artist, album, date, genre, track and comment, for every stem.
-        length: Expected number of samples per channel, if known. A WAV above 4 GiB becomes RF64, which has to
-            be known when it is begun; one of unknown length is therefore kept as float32 until the end as
-            well.
+        length: Expected number of samples per channel; None if unknown. A WAV above 4 GiB becomes RF64, which
+            has to be decided when writing starts; a WAV of unknown length is therefore also kept as float32
+            until the end.
 
     Attributes:
         gain: After success, the factor that all stems were multiplied by.
 
     Raises:
         OptionError: The options contradict one another.
-        OutputError: On construction, the format cannot hold such audio; in the `with` statement and later,
-            the folder, the disk or the file name refuses, or a stem is not finite.
+        OutputError: On construction, the format cannot hold such audio; in the `with` statement and later, a
+            file cannot be written because of its folder, its name or the disk, or a stem is not finite.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class StemWriter:
             else:
                 for path in self._paths.values():
                     self._files.append(self._open(path, self._expected_length or 0, cleanup))
-            # From here on it is __exit__ that cleans up.
+            # From here on, __exit__ cleans up.
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -106,7 +106,7 @@ class StemWriter:
         """Append a block `[stems, channels, n]`, n >= 0, on any device and of any floating-point type.
 
         Raises:
-            OutputError: The disk refuses, or a sample is NaN or infinite.
+            OutputError: The disk cannot be written, or a sample is NaN or infinite.
             ValueError: The block has another shape.
         """
         block = block.detach().to("cpu", torch.float32)
@@ -159,7 +159,7 @@ class StemWriter:
                 for _ in pool.map(StemFile.finish, self._files):
                     pass
             except BaseException:
-                # The pool waits for its threads, but the user who interrupted should not.
+                # The pool waits for its threads; a user who has interrupted should not have to.
                 self._stop.set()
                 raise
 

@@ -1,4 +1,4 @@
-"""Changing the number of channels without losing what is sung in the centre."""
+"""Changing the number of channels without losing what is in the centre."""
 
 import math
 from functools import lru_cache
@@ -23,7 +23,7 @@ _WEIGHTS = {
 
 
 def remix(block: Tensor, channels: int) -> Tensor:
-    """Change the number of channels of a block; without a change it is returned as it is.
+    """Change the number of channels of a block; one that has the right number is returned as it is.
 
     Mono is repeated; the mean of all channels makes mono. Stereo from 3 to 8 channels folds the centre and
     the surround channels in at -3 dB and leaves the low-frequency effects out; from 9 or more, it is the
@@ -37,7 +37,7 @@ def remix(block: Tensor, channels: int) -> Tensor:
         `[channels, n]`.
 
     Raises:
-        AudioError: There is no sensible way from c channels to `channels`.
+        AudioError: There is no sensible way to turn c channels into `channels`.
     """
     have = block.shape[0]
     if have == channels:

@@ -22,8 +22,8 @@ def resample(blocks: Iterable[Tensor], old_rate: int, new_rate: int) -> Iterator
 
     Equal to `julius.resample_frac` of the whole track up to rounding, edges included, however the track
     is cut into blocks. The result has `floor(length * new_rate / old_rate)` samples. Where the two rates have
-    next to nothing in common (44101 and 44100), their ratio is replaced by a close one of smaller numbers:
-    off by 3e-8 for 44056 to 44100, by 1.2e-4 (a fifth of a cent of pitch) at the very worst.
+    next to no common factors (44101 and 44100), their ratio is approximated by smaller numbers: it is off by
+    3e-8 for 44056 to 44100, and by 1.2e-4 (a fifth of a cent of pitch) at the very worst.
 
     Args:
         blocks: Blocks `[channels, n]`, n >= 0, float32.

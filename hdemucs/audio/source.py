@@ -23,7 +23,7 @@ class AudioSource(ABC):
     """A stream of samples, from a file or from memory.
 
     Attributes:
-        name: What messages call it; for a file, its path.
+        name: Name in messages; for a file, its path.
         sample_rate: Sample rate in Hz.
         channels: Number of channels.
         length: Number of samples per channel. An estimate, from the header; None if the header does not say.
@@ -61,8 +61,8 @@ class AudioSource(ABC):
 
         Returns:
             `[channels, n]` float32, exactly what `blocks` gives at that place; n is less than `length` only
-            at the end of the source. In AAC, bands that the encoder left to the decoder to fill with noise
-            get other noise of the same level, equal in every call.
+            at the end of the source. In AAC, bands that the decoder fills with noise get different noise of
+            the same level, which is the same in every call.
 
         Raises:
             AudioError: The file is damaged or gone.
@@ -98,10 +98,10 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
         samples: NumPy array or tensor, `[channels, samples]`, or `[samples]` for mono. Floating-point samples
             are taken as they are; integers of 8, 16 and 32 bits are divided by their full scale.
         sample_rate: Sample rate in Hz.
-        name: What messages call these samples.
+        name: Name of these samples in messages.
 
     Raises:
-        AudioError: The shape, the type or the sample rate cannot be that of audio.
+        AudioError: The shape, type or sample rate is not one that audio can have.
     """
     array = _as_array(samples)
     if array.ndim == 1:
@@ -127,7 +127,7 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
 
 
 def known_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags of a file that `AudioSource.tags` knows; names in any case."""
+    """Those tags of a file that `AudioSource.tags` may contain, whatever the case of their names."""
     lower = {key.lower(): value for key, value in tags.items()}
     return {key: lower[key] for key in _TAGS if lower.get(key)}
 

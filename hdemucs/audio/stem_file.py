@@ -21,10 +21,10 @@ class Spool:
     Args:
         path: Final name of the stem's file.
         channels: Number of channels.
-        cleanup: Closes and removes the temporary file.
+        cleanup: Stack that closes and removes the temporary file when it unwinds.
 
     Raises:
-        OutputError: The folder or the disk refuses; all methods may raise it.
+        OutputError: The temporary file cannot be written; all methods may raise it.
     """
 
     def __init__(self, path: Path, channels: int, cleanup: ExitStack) -> None:
@@ -63,14 +63,14 @@ class StemFile:
         encoding: Format and its options.
         length: Expected number of samples per channel, 0 if unknown.
         tags: Tags to write.
-        cleanup: Closes the file, and removes it unless it has got its final name.
+        cleanup: Stack that closes the file when it unwinds, and removes it unless it has its final name.
 
     Attributes:
         path: Final name.
         part: Temporary name.
 
     Raises:
-        OutputError: The folder or the disk refuses; all methods may raise it.
+        OutputError: The file cannot be written; all methods may raise it.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 def prepare_target(path: Path) -> None:
-    """Create the folder of `path`, and find out before hours of work whether the name itself is impossible.
+    """Create the folder of `path`, and find an impossible name now rather than after hours of work.
 
     Raises:
         OutputError: The folder cannot be created, or `path` is a folder or not a possible name.
@@ -68,10 +68,10 @@ def temporary_beside(path: Path, cleanup: ExitStack) -> Path:
 
 
 def place(parts: dict[Path, Path]) -> None:
-    """Give finished files (temporary name -> final name) their final names: all, or none of them.
+    """Give finished files (temporary name -> final name) their final names: all of them, or none.
 
     Raises:
-        OutputError: One of them cannot have its name.
+        OutputError: A file cannot be renamed.
     """
     with ExitStack() as undo:
         for part, path in parts.items():

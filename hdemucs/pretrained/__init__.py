@@ -1,4 +1,4 @@
-"""Pretrained models: a registry with a card for each, verified downloads, and loading by name or path."""
+"""Pretrained models: a registry with one card per model, verified downloads, and loading by name or path."""
 
 from hdemucs.pretrained.cache import download, is_downloaded
 from hdemucs.pretrained.registry import BEST_MODEL, DEFAULT_MODEL, Card, ModelFile, Score, cards, get_card

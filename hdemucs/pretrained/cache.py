@@ -32,7 +32,7 @@ def hub_dir() -> Path:
 
 
 def cache_path(file: ModelFile) -> Path:
-    """Path of a model file on this machine, whether it is there yet or not."""
+    """Path of a model file on this machine, whether or not it exists yet."""
     return file.shipped or hub_dir() / file.folder / file.name
 
 
@@ -44,9 +44,9 @@ def is_downloaded(card: Card) -> bool:
 def download(card: Card, *, progress: bool = True) -> list[Path]:
     """Download the files of a model that are not in the cache yet.
 
-    A file is used only if its checksum is right, whoever put it into the cache; a file whose card has no
-    checksum is used as it is. An interrupted download is resumed by the next call. If several processes call
-    this at once, one of them downloads and the others wait.
+    A file in the cache is used only if its checksum is right, whoever put it there; a file whose card has no
+    checksum is used as it is. The next call resumes an interrupted download. If several processes call this
+    at once, one of them downloads and the others wait.
 
     Args:
         card: Card of the model.
@@ -88,7 +88,7 @@ def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
 def _fetch(file: ModelFile, target: Path, progress: bool) -> None:
     """Download into a hidden partial file, which is renamed to `target` once it is complete and verified."""
     partial = target.with_name(f".{target.name}.part")
-    # Only a checksum can prove that two parts belong to the same file.
+    # Without a checksum, nothing proves that what is there and what follows belong to the same file.
     if file.sha256 is None:
         partial.unlink(missing_ok=True)
     resumed = partial.exists()
@@ -110,7 +110,7 @@ def _fetch(file: ModelFile, target: Path, progress: bool) -> None:
 
 
 def _transfer(file: ModelFile, partial: Path, progress: bool) -> None:
-    """Append the rest of a file to `partial`; if this fails, what has arrived is kept."""
+    """Append the rest of a file to `partial`; what has arrived is kept if this fails."""
     from huggingface_hub.file_download import http_get
 
     with partial.open("ab") as output, hub_output(progress):
@@ -118,7 +118,7 @@ def _transfer(file: ModelFile, partial: Path, progress: bool) -> None:
             http_get(file.url, output, resume_size=output.tell(), displayed_filename=file.name)
         # Each major version of huggingface_hub uses another HTTP library, with its own exceptions.
         except Exception as error:
-            # The partial file is as long as the real one, or longer; the checksum decides.
+            # The partial file is at least as long as the complete one; its checksum decides.
             if _status(error) == RANGE_NOT_SATISFIABLE:
                 return
             if getattr(error, "errno", None) in DISK_FULL:
@@ -128,7 +128,7 @@ def _transfer(file: ModelFile, partial: Path, progress: bool) -> None:
 
 @contextlib.contextmanager
 def hub_output(progress: bool) -> Iterator[None]:
-    """Silence huggingface_hub's warnings (errors are raised anyway) and, without `progress`, its bars."""
+    """Silence huggingface_hub's warnings (errors are raised anyway) and, unless `progress`, its bars."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,

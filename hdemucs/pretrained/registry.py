@@ -20,16 +20,16 @@ DEFAULT_MODEL = "hdemucs_small"
 """Model that ships with hdemucs, so that separating needs no network."""
 
 BEST_MODEL = "hdemucs_mmi"
-"""Model with the highest published SDR, bags left aside."""
+"""Model with the highest published SDR, bags excluded."""
 
 HERE = Path(__file__).parent
 CARDS = HERE / "cards"
 SHIPPED = "package:"
-"""Prefix of a path in this package, in place of a web address."""
+"""Prefix of `ModelFile.url` for a path in this package instead of a web address."""
 MUSDB_TEST = "MusDB-HQ test set"
 """Name of the data set in `Score.data` whose scores can be compared between models."""
 
-# Models of demucs that cannot be loaded: what they are, and the registered model that comes closest.
+# Models of demucs that cannot be loaded: their kind, and the registered model that comes closest.
 UNSUPPORTED = {
     "mdx_q": ("quantised models", "mdx"),
     "mdx_extra_q": ("quantised models", "mdx_extra"),
@@ -45,11 +45,14 @@ class ModelFile:
 
     Attributes:
         url: Web address, or `package:` and a path for a file that ships with hdemucs.
-        sha256: First hexadecimal digits of the SHA-256, at least 8; None if unknown, and then the file cannot
-            be verified.
+        sha256: At least the first 8 hexadecimal digits of the SHA-256; None if unknown, so that the file
+            cannot be verified.
         size: Size in bytes; None if unknown.
-        folder: Folder of the file, relative to torch.hub's. By default that of
+        folder: Folder of the file, relative to torch.hub's. The default is that of
             `torch.hub.load_state_dict_from_url`, which demucs uses too.
+
+    Raises:
+        ValueError: The address or the checksum is malformed.
     """
 
     url: str
@@ -70,7 +73,7 @@ class ModelFile:
 
     @property
     def shipped(self) -> Path | None:
-        """Path of a file that ships with hdemucs; None for one to be downloaded."""
+        """Path of the file if it ships with hdemucs; None if it has to be downloaded."""
         return HERE / self.url.removeprefix(SHIPPED) if self.url.startswith(SHIPPED) else None
 
 
@@ -79,10 +82,10 @@ class Score:
     """A published SDR.
 
     Attributes:
-        data: Data set that it was measured on.
-        where: Publication.
-        overall: Mean over all sources in dB, if published.
-        sources: SDR of each source in dB, if published.
+        data: Data set that the score was measured on.
+        where: Publication that states the score.
+        overall: Mean over all sources in dB; None if not published.
+        sources: SDR of each source in dB; None if not published.
     """
 
     data: str
@@ -97,17 +100,20 @@ class Card:
 
     Attributes:
         name: Name of the model, and of the card's file.
-        summary: One line for `hdemucs models`.
-        sources: Sources that the model separates, in its order.
+        summary: Description of one line for `hdemucs models`.
+        sources: Sources that the model separates, in the order of its outputs.
         sample_rate: Sample rate in Hz.
-        files: Files of the model; several are the members of a bag.
-        training_data: Songs that it was trained on.
+        files: Files of the model; if there are several, they are the members of a bag.
+        training_data: Songs that the model was trained on.
         licence: Terms under which the weights may be used.
         paper: Address of the paper.
         homepage: Address of the project.
-        segment: Segment in seconds; None for that in the files.
-        weights: Weights of a bag, a row per file and a column per source; None weighs all members equally.
+        segment: Segment in seconds; None for the one in the files.
+        weights: Weights of a bag `[files, sources]`; None weights all members equally.
         published: Published scores; empty if none are known.
+
+    Raises:
+        ValueError: The fields contradict one another.
     """
 
     name: str
@@ -137,7 +143,7 @@ class Card:
             raise ValueError(f"weights must have {len(self.files)} rows of {len(self.sources)} numbers")
         for source, column in zip(self.sources, zip(*weights, strict=True), strict=True):
             if min(column) < 0 or max(column) == 0:
-                raise ValueError(f"weights of {source} must be positive for one file at least")
+                raise ValueError(f"weights of {source} must not be negative, and not all zero")
 
     @property
     def size(self) -> int | None:
@@ -147,7 +153,7 @@ class Card:
 
     @property
     def shipped(self) -> bool:
-        """Whether the model ships with hdemucs, so that nothing has to be downloaded."""
+        """Whether all files ship with hdemucs, so that nothing has to be downloaded."""
         return all(file.shipped is not None for file in self.files)
 
     @property
@@ -157,7 +163,7 @@ class Card:
 
 
 def read_card(path: Path) -> Card:
-    """Read the card of a model, which has the name of its file.
+    """Read the card of a model from `NAME.yaml`.
 
     Raises:
         HDemucsError: The file is not a card: unknown or missing keys, wrong types, or contradictions.
@@ -219,8 +225,8 @@ def get_card(name: str) -> Card:
     """Card of a registered model.
 
     Raises:
-        UnknownModelError: No model has this name. The message suggests the most similar name, or the closest
-            model if it is one of demucs that this library cannot load.
+        UnknownModelError: No model has this name. The message suggests the most similar name or, for a model
+            of demucs that this library cannot load, the registered model that comes closest.
     """
     registry = _registry()
     if name in registry:

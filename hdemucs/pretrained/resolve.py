@@ -1,4 +1,4 @@
-"""Models by registered name, by file or folder, or by repository on the hub."""
+"""Loading models by registered name, by file or folder, or by repository on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ HUB = "hf://"
 
 
 def load_model(spec: str | os.PathLike[str]) -> Model:
-    """Load a model in eval mode; its files are downloaded first if necessary.
+    """Load a model, downloading its files first if necessary.
 
     Args:
-        spec: As a string, a registered name, the path of a model file or of a folder with one model in it, or
-            `hf://user/repo` with an optional `@revision`. A registered name takes precedence over a file of
-            that name, which can be given as `./name`. As a `Path`, always a file or folder.
+        spec: Which model. A string is a registered name, the path of a model file or of a folder with one
+            model in it, or `hf://user/repo` with an optional `@revision`; a registered name takes precedence
+            over a file of that name, which can be given as `./name`. A `Path` is always a file or folder.
 
     Returns:
-        The model. Its `name` is short and can be the name of a folder.
+        The model, in evaluation mode. Its `name` is short and can serve as the name of a folder.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -47,7 +47,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model:
 
 
 def model_name(model: Model) -> str:
-    """Name of a model that `load_model` loaded; `model` for one that was built in Python."""
+    """Name of a model that `load_model` loaded; "model" for one that was built in Python."""
     return model.name or "model"
 
 
@@ -79,7 +79,7 @@ def _load_path(path: Path) -> Model:
         file = path.expanduser()
         file = _only_model(file) if file.is_dir() else file
         found = file.is_file()
-    # RuntimeError is raised for the home folder of an unknown user.
+    # `expanduser` raises RuntimeError for the home folder of an unknown user.
     except (OSError, RuntimeError) as error:
         raise UnknownModelError(f"model {path} cannot be read: {one_line(error)}") from error
     if not found:
@@ -136,7 +136,7 @@ def _snapshot(spec: str, repo_id: str, revision: str | None) -> Path:
 
 
 def _only_model(folder: Path) -> Path:
-    """File of the one model in a folder: the YAML file of a bag if there is one, otherwise the model file."""
+    """File of the only model in a folder: the YAML file of a bag if there is one, else the model file."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     found = [path for path in files if path.suffix == ".yaml" and _is_bag(path)]
     found = found or [path for path in files if path.suffix in MODEL_SUFFIXES]

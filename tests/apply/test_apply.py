@@ -174,7 +174,7 @@ def test_only_models_of_the_chosen_sources_are_run() -> None:
     out = apply_model(bag, torch.randn(2, 50), sources=["two"])
     assert out.shape == (1, 2, 50)
     assert (len(first.batches), len(second.batches)) == (0, 1)
-    with pytest.raises(OptionError, match="no three, only one, two"):
+    with pytest.raises(OptionError, match="no source three; choose from one, two"):
         apply_model(bag, torch.randn(2, 50), sources=["three"])
 
 

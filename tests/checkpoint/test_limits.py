@@ -30,7 +30,7 @@ def refused(path: Path) -> str:
 
 
 class Reduced:
-    """Pickles to a call of `function`."""
+    """An object whose pickle calls `function`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -40,7 +40,7 @@ class Reduced:
 
 
 def doubled(times: int) -> list[Any]:
-    """A list that would take 2 ** times values to write out."""
+    """A list that has 2 ** times values when written out."""
     value: list[Any] = [0]
     for _ in range(times):
         value = [value, value]

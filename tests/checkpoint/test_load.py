@@ -1,4 +1,4 @@
-"""Model files of all kinds: what the original packages write is what comes out; nothing else gets in."""
+"""Model files of all kinds: those of the original packages give the same outputs, all others are refused."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from tests.reference import REFERENCES, SOURCES, randomise, reference_pair, torc
 
 MIX = torch.randn(1, 2, 5000, generator=torch.Generator().manual_seed(0))
 HALF = 2e-3
-"""What rounding weights to half precision may change, of the output's peak."""
+"""Largest change by rounding weights to half precision, relative to the peak of the output."""
 
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "defaults": ("HDemucs", {}),
@@ -35,7 +35,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def package(architecture: str, settings: dict[str, Any], seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
-    """A reference model, and what `demucs` saves of it as a `.th` file."""
+    """A reference model, and the package that `demucs` saves of it in a `.th` file."""
     torch.manual_seed(seed)
     kwargs = {"sources": SOURCES, "audio_channels": 2, "channels": 8, "samplerate": 44100, **settings}
     reference = REFERENCES[architecture](**kwargs, segment=Fraction(44)).eval()
@@ -188,7 +188,7 @@ def test_loaded_models_can_be_trained(tmp_path: Path) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_save_names_a_folder_that_refuses(tmp_path: Path) -> None:
+def test_save_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         checkpoint.save(small(), tmp_path / "file" / "model.safetensors")
@@ -290,7 +290,7 @@ def test_metadata_that_asks_for_something_else(
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
-    """Own model file at `path` with its weights changed."""
+    """Write a model file of this library to `path`, with its weights changed by `change`."""
     checkpoint.save(small(), path)
     from safetensors import safe_open
 

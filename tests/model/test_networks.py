@@ -28,7 +28,7 @@ def small(**overrides: object) -> HDemucs:
         ({"channels": 5, "attention_starts": 0}, "divisible"),
     ],
 )
-def test_refuses_settings_that_make_no_network(overrides: dict[str, object], message: str) -> None:
+def test_contradictory_settings_are_refused(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**overrides)
 
@@ -41,7 +41,7 @@ def test_window_sizes(n_fft: int) -> None:
 
 
 def test_initial_weights_are_rescaled() -> None:
-    """Deviation d becomes sqrt(d * 0.1), so all lie between the default and 0.1."""
+    """A standard deviation d becomes sqrt(d * 0.1), between torch's default and 0.1."""
     torch.manual_seed(0)
     conv = small(channels=32).get_submodule("freq_encoder.0.conv")
     assert isinstance(conv, nn.Conv2d)
@@ -85,6 +85,8 @@ def test_only_members_with_weight_are_named() -> None:
         ([small()], [[1, 1], [1, 1]], "rows"),
     ],
 )
-def test_bag_refuses(models: list[Network], weights: list[list[float]] | None, message: str) -> None:
+def test_bags_that_make_no_sense_are_refused(
+    models: list[Network], weights: list[list[float]] | None, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Bag(models, weights)

@@ -67,7 +67,7 @@ WAVEFORM: dict[str, dict[str, Any]] = {
 
 
 def mostly_slow(cases: dict[str, Any]) -> list[Any]:
-    """All cases, of which only the first is quick."""
+    """All cases, the first as a quick test and the others marked `slow`."""
     first, *others = cases
     return [first, *(pytest.param(case, marks=pytest.mark.slow) for case in others)]
 
@@ -111,8 +111,10 @@ def gradients(model: nn.Module, mix: Tensor, target: Tensor) -> dict[str, Tensor
 
 
 def assert_same_gradients(architecture: str, reference: nn.Module, ours: Network, length: int) -> None:
-    """Of an L1 loss: all together in single precision; each parameter in double, since single gives some
-    biases little but rounding errors, in the reference too."""
+    """Compare gradients of an L1 loss: all together in single precision, each parameter's in double.
+
+    In single precision, some biases get little but rounding errors, in the reference too.
+    """
     mix = noise(length, ours.audio_channels)
     target = noise(length + 1, ours.audio_channels)[:, None, :, :length]
 
@@ -150,8 +152,11 @@ def test_demucs_equals_demucs_package(case: str) -> None:
 @pytest.mark.parametrize("iterations", [1, 2])
 @pytest.mark.parametrize("length", [100, 10007, pytest.param(330_000, marks=pytest.mark.slow)])
 def test_wiener_filtering_equals_demucs_package(iterations: int, length: int) -> None:
-    """In single precision, and closer in double: inverting nearly singular covariances, the reference itself
-    is up to 1e-5 off in single. The longest case has more frames than share one covariance."""
+    """Compared in single precision, and with a closer tolerance in double.
+
+    Inverting nearly singular covariances in single precision, the reference itself is up to 1e-5 off. The
+    longest case has more frames than share one covariance.
+    """
     settings: dict[str, Any] = {"cac": False, "wiener_iters": iterations, "end_iters": iterations}
     reference, ours = reference_pair("HDemucs", channels=4, dconv_attn=99, **settings)
     mix = noise(length, batch=1)
@@ -190,7 +195,7 @@ def test_full_size_equals_torchaudio() -> None:
 
 @pytest.mark.parametrize("architecture", ["HDemucs", "Demucs"])
 def test_quiet_and_silent_stretches_keep_precision(architecture: str) -> None:
-    """Normalising rows that hardly vary is where single precision is lost first."""
+    """Precision is lost first where rows that hardly vary are normalised."""
     reference, ours = reference_pair(architecture, channels=8, dconv_mode=3)
     mix = torch.cat([torch.zeros(1, 2, 20_000), 1e-3 * noise(20_000, batch=1)], -1)
     exact = copy.deepcopy(reference).double()

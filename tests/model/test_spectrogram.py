@@ -24,7 +24,7 @@ def test_frames_are_the_ceiling_of_hops(length: int, n_fft: int) -> None:
     padding=st.sampled_from(["aligned", "centered"]),
 )
 def test_inverse_gives_the_signal_back(length: int, n_fft: int, padding: str) -> None:
-    """Away from the ends, for a signal without what the Nyquist bin would hold."""
+    """Checked away from the ends, with a signal that has nothing in the Nyquist bin."""
     time = torch.arange(length) / n_fft
     x = torch.stack([torch.sin(20 * time), torch.sin(9 * time + 1)])[None]
     y = istft(stft(x, n_fft, padding), length, padding)  # type: ignore[arg-type]

@@ -218,7 +218,7 @@ def test_bad_card_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], co
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "files: [", "\0"])
-def test_file_that_is_no_card_is_refused_by_name(tmp_path: Path, text: str) -> None:
+def test_file_that_is_not_a_card_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(HDemucsError, match=r"broken\.yaml is invalid") as caught:

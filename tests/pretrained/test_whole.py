@@ -52,7 +52,7 @@ def test_name_becomes_a_bag(card: Card, cache: Path):
     torch.testing.assert_close(vocals, second[:, 1])
 
 
-def test_single_member_is_no_bag(card: Card, monkeypatch: pytest.MonkeyPatch):
+def test_single_member_is_not_a_bag(card: Card, monkeypatch: pytest.MonkeyPatch):
     single = replace(card, files=card.files[:1], weights=None)
     monkeypatch.setattr("hdemucs.pretrained.registry._registry", lambda: {single.name: single})
     model = load_model("tiny")

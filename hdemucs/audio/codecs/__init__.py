@@ -1,12 +1,12 @@
 """Audio formats: one row each in `CODECS`, from which choices, suffixes and messages are derived.
 
-A row that only reads names the engine that does (`sndfile.py` or `libav.py`). A format that is written has a
-file of its own, named like the row, with one function:
+A row names the module that reads its format (`sndfile.py` or `libav.py`). A format that can be written also
+has a module of its own, named like the row, with one function:
 
     open_encoder(path, encoding, length, tags) -> Encoder
 
-To add a format, add its row and, if it is written, its file; the contract tests find both here. Importing
-this module loads neither torch nor any audio library.
+To add a format, add its row and, if it can be written, its module; the contract tests find both here.
+Importing this module loads neither torch nor any audio library.
 """
 
 import importlib
@@ -28,19 +28,19 @@ class Codec:
     """A format of audio files.
 
     Attributes:
-        name: What `format` options call it; also the extension of written files.
-        description: One line of documentation.
-        suffixes: File suffixes, with dot, that a walk through a folder takes.
-        lossy: Whether decoding usually gives other samples than were encoded.
-        reader: Module of this package whose `open_file` reads it.
-        magic: What its files start with; needed only where `libav`, which recognises formats itself, is not
-            the reader.
+        name: Name in `format` options; also the extension of written files.
+        description: Description of one line, for the documentation.
+        suffixes: File suffixes, with dot, that are taken for audio in a folder.
+        lossy: Whether decoding usually gives samples that differ from those that were encoded.
+        reader: Module of this package whose `open_file` reads the format.
+        magic: Bytes that files start with; only needed if the reader is not `libav`, which recognises formats
+            itself.
         rates: Sample rates that can be written, in Hz; empty for formats that are only read.
         most_channels: Largest number of channels that can be written.
         bits: Choices of bits per sample when writing, default first; a trailing "f" means floating point,
             which has no full scale to clip at.
-        bitrates: Choices of constant bitrate when writing, in kbit/s, for sample rates from a number on,
-            highest rates first; the last choice is the default.
+        bitrates: Choices of constant bitrate when writing, as pairs of the lowest sample rate in Hz for which
+            they are valid and bitrates in kbit/s, highest rate first; the last bitrate is the default.
         needs_length: Whether the header depends on a length that must be known before writing starts.
     """
 
@@ -167,10 +167,10 @@ BITS = tuple(dict.fromkeys(bits for codec in WRITABLE.values() for bits in codec
 """Choices of bits per sample that at least one format has."""
 
 SUFFIXES = frozenset(suffix for codec in CODECS for suffix in codec.suffixes)
-"""Suffixes, with dot, of files that are taken for audio where nobody named them."""
+"""Suffixes, with dot, of files in a folder that are taken for audio."""
 
 LOSSY_SUFFIXES = frozenset(suffix for codec in CODECS if codec.lossy for suffix in codec.suffixes)
-"""Those of `SUFFIXES` behind which samples are rarely those that were encoded."""
+"""Those of `SUFFIXES` that belong to lossy formats."""
 
 
 def markdown_table() -> str:
@@ -184,7 +184,7 @@ def markdown_table() -> str:
 
 
 def find_by_content(head: bytes) -> Codec | None:
-    """Format of a file that starts with `head` (at least 4 bytes), or None where FFmpeg has to find out."""
+    """Format of a file that starts with `head` (at least 4 bytes); None if FFmpeg has to recognise it."""
     return next((codec for codec in CODECS if codec.magic and head.startswith(codec.magic)), None)
 
 
@@ -217,13 +217,13 @@ class Encoding:
         return self.bits is not None and self.bits.endswith("f")
 
     def open_encoder(self, path: Path, length: int, tags: Mapping[str, str]) -> "Encoder":
-        """Start to write a file.
+        """Start writing a file.
 
         Args:
             path: File to write, whatever its suffix; replaced if it exists.
-            length: Expected number of samples per channel, 0 if unknown; only `codec.needs_length` formats
-                care.
-            tags: Any of the tags of `AudioSource.tags`; those that the format does not have are left out.
+            length: Expected number of samples per channel, 0 if unknown; only used by formats with
+                `codec.needs_length`.
+            tags: Any of the tags of `AudioSource.tags`; those that the format does not support are left out.
 
         Raises:
             OSError: The file cannot be written.
@@ -238,8 +238,8 @@ def choose_encoding(
     """Check that options agree and that the format holds such audio; None chooses the format's default.
 
     Raises:
-        OptionError: There is no such format to write, or it does not have these bits or this bitrate.
-        OutputError: The format does not hold this sample rate (Hz) or number of channels.
+        OptionError: No such format can be written, or it does not have these bits or this bitrate.
+        OutputError: The format cannot hold this sample rate (Hz) or number of channels.
     """
     codec = WRITABLE.get(format)
     if codec is None:

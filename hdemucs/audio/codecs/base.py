@@ -14,8 +14,8 @@ class Encoder(Protocol):
     """A file that is being written.
 
     Raises:
-        OSError: Both methods, if the file cannot be written. Without an `errno`, its text is a whole message
-            with a remedy.
+        OSError: Raised by both methods if the file cannot be written. Without an `errno`, its text is a
+            complete message with a remedy.
     """
 
     def write(self, samples: Tensor) -> None:
@@ -26,7 +26,7 @@ class Encoder(Protocol):
 
 
 def damaged(name: str, second: float, reason: object) -> AudioError:
-    """Error for a file in which something is missing or wrong from `second` on."""
+    """AudioError for a file in which something is missing or wrong from `second` on."""
     return AudioError(f"{name} is damaged at {second:.1f} s ({reason}); {WHOLE_COPY}")
 
 

@@ -7,8 +7,8 @@ from hdemucs.audio.codecs import Encoding
 from hdemucs.audio.codecs.base import Encoder
 from hdemucs.audio.codecs.sndfile import SndfileEncoder
 
-# Sample rates from the first number on, and the bitrates at both ends of libsndfile's scale of compression
-# levels: MPEG-1, 2 and 2.5.
+# MPEG-1, 2 and 2.5: lowest sample rate in Hz, and the bitrates in kbit/s at both ends of libsndfile's scale
+# of compression levels.
 _SCALES = ((32_000, 320, 32), (16_000, 160, 8), (0, 64, 8))
 
 

@@ -10,7 +10,7 @@ from hdemucs.audio.codecs import Encoding
 from hdemucs.audio.codecs.base import Encoder
 from hdemucs.audio.codecs.sndfile import SndfileEncoder
 
-# What the 32-bit sizes of a WAV can say, less room for its header and tags.
+# The largest size that the 32-bit fields of a WAV can state, less room for its header and tags.
 WAV_BYTES = 2**32 - 2**20
 
 
@@ -24,7 +24,7 @@ def open_encoder(path: Path, encoding: Encoding, length: int, tags: Mapping[str,
 
 
 class _WavEncoder(SndfileEncoder):
-    """A file that may hold `longest` samples per channel, since it was begun as a plain WAV."""
+    """A plain WAV, which cannot hold more than `longest` samples per channel."""
 
     def __init__(
         self, path: Path, encoding: Encoding, tags: Mapping[str, str], longest: int, **options: Any

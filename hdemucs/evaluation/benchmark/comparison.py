@@ -11,7 +11,7 @@ from hdemucs.evaluation.benchmark.tables import decibels, markdown_table
 from hdemucs.evaluation.metrics import median_over_tracks
 
 FLIPS = 100_000
-"""Random sign flips in the paired test: p-values are accurate to about 0.002."""
+"""Number of random sign flips in the paired test, for p-values accurate to about 0.002."""
 
 
 def compare(first: Path, second: Path) -> str:

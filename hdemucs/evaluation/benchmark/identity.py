@@ -11,7 +11,11 @@ from hdemucs.files import write_whole
 
 
 def claim_folder(out: Path, method: Method) -> None:
-    """Record in `out` what is scored into it, or check that it is what was scored into it before.
+    """Record in `out` which method is scored into it, or check that it is the one that was recorded before.
+
+    Args:
+        out: Folder of the run.
+        method: Method whose scores will be written there.
 
     Raises:
         OptionError: `out` holds scores of another method or of other settings.
@@ -30,7 +34,7 @@ def claim_folder(out: Path, method: Method) -> None:
 
 
 def method_name(out: Path) -> str:
-    """Name of the method that was scored into `out`; the folder's own name if it has no run.json.
+    """Name of the method that was scored into `out`; the folder's name if it has no run.json.
 
     Raises:
         EvaluationError: `out/run.json` is damaged.

@@ -1,4 +1,4 @@
-"""Methods that can be scored: models, estimates made elsewhere, and reference points for both.
+"""Methods that can be scored: models, estimates by other software, and reference points for both.
 
 Letters in shapes: S sources, C channels, L samples.
 """
@@ -22,14 +22,14 @@ class Method(Protocol):
 
     Attributes:
         name: Name shown in tables.
-        settings: Everything that its scores depend on, as JSON values.
+        settings: Everything that the scores depend on, as values that JSON can hold.
     """
 
     name: str
     settings: dict[str, Any]
 
     def sources(self, song: Song) -> list[str]:
-        """Names of the sources that it estimates for a song."""
+        """Names of the sources that the method estimates for a song."""
 
     def separate(self, song: Song) -> tuple[Tensor, int]:
         """Estimates `[S, C, L]` of these sources, and their sample rate in Hz."""
@@ -103,7 +103,7 @@ class RatioMaskMethod:
 
 
 class FolderMethod:
-    """Estimates made elsewhere.
+    """Estimates by other software, read from files.
 
     Args:
         folder: Folder of SONG/SOURCE.wav files, or of files in any other audio format; it may hold them in a
@@ -151,7 +151,7 @@ def find_method(model: str, **options: Any) -> Method:
         options: Options of `Separator`, used for models only.
 
     Raises:
-        OptionError: There is no such oracle.
+        OptionError: No oracle has this name, or the options are invalid.
         HDemucsError: The model cannot be loaded.
     """
     for method in REFERENCE_POINTS:

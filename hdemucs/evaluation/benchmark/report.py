@@ -97,7 +97,7 @@ def read_report(out: Path) -> BenchmarkReport:
         out: Folder that `evaluate` wrote, or any folder of museval's JSON files.
 
     Raises:
-        EvaluationError: There are no scores, a file is damaged, or songs were scored for different sources.
+        EvaluationError: The folder has no scores, a file is damaged, or songs have different sources.
     """
     folder = out / "tracks" if (out / "tracks").is_dir() else out
     files = {file.stem: file for file in sorted(folder.glob("*.json"))}
@@ -128,5 +128,5 @@ def write_report(out: Path) -> BenchmarkReport:
 
 
 def _rounded(value: Tensor) -> float | None:
-    """Value for JSON, which has no NaN."""
+    """Value for JSON, rounded; None for NaN, which JSON does not have."""
     return None if value.isnan() else round(float(value), 4)

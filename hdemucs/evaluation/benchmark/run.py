@@ -1,4 +1,4 @@
-"""A run of the benchmark: the songs of a test set are separated and scored; a stopped run can be resumed."""
+"""A benchmark run: the songs of a test set are separated and scored, and a stopped run can be resumed."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ class SongOutcome:
     Attributes:
         song: Name of the song.
         status: `scored` in this run, `kept` from an earlier one, or `failed`.
-        error: Why it failed.
+        error: Why the song failed; None unless it did.
     """
 
     song: str
@@ -49,7 +49,7 @@ def evaluate(
         out: Folder of the run. `out/run.json` records the method, so that runs cannot be mixed up.
         jobs: Songs in memory at once: one is separated while the others are scored. With 1, each song is
             scored before the next one is separated.
-        progress: Called before each song with the number of songs before it and its name.
+        progress: Function called before each song with the number of songs before it and its name.
 
     Returns:
         One outcome for each song, in order.

@@ -1,4 +1,4 @@
-"""Scores of one song: computed, and kept in a JSON file that museval's tools read too.
+"""Scores of one song: computed, and kept in a JSON file that museval's tools can read too.
 
 Letters in shapes: S sources, C channels, L samples, P windows.
 """
@@ -23,7 +23,7 @@ WINDOW_SECONDS = 1.0
 """Window and hop of BSS Eval in SiSEC 2018, and therefore in all published scores."""
 
 MUSEVAL_VERSION = "0.4.1"
-"""Version of museval whose file format and numbers these are."""
+"""Version of museval that the file format and the numbers agree with."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SongScores:
 
     Attributes:
         windows: BSS Eval of the song's windows, dB `[P]` by metric.
-        full_track: SDR of the full track as in the MDX challenge, dB; empty in files by museval itself.
+        full_track: SDR of the full track as in the MDX challenge, dB; empty for files that museval wrote.
     """
 
     windows: Mapping[str, Mapping[str, Tensor]]
@@ -59,7 +59,7 @@ def score_song(
         sources: Names of the estimated sources, in order.
         estimates: Estimated sources `[S, C, L]`.
         sample_rate: Sample rate of the estimates in Hz; stems are resampled to it.
-        separation_seconds: Time that the separation took, to be kept with the scores.
+        separation_seconds: Time that the separation took in seconds, recorded with the scores.
         file: File to write.
 
     Raises:

@@ -64,13 +64,17 @@ def bss_eval(
         references: True sources `[S, C, L]`, floating-point.
         estimates: Estimated sources, same shape and order; moved block by block to the device of the
             references. Computation is in float64, whatever the input.
-        window: Samples in a window; one second at 44.1 kHz by default, as in SiSEC 2018. Memory in bytes is
-            about 200 for each sample and reference channel of a window, plus 32 (S C filter_length)^2.
-        hop: Samples between the starts of windows; one second at 44.1 kHz by default.
-        filter_length: Taps of the projection filters; 512 in all versions of BSS Eval.
+        window: Length of a window in samples; one second at 44.1 kHz by default, as in SiSEC 2018. Memory in
+            bytes is about 200 for each sample and reference channel of a window, plus
+            32 (S C filter_length)^2.
+        hop: Number of samples between the starts of windows; one second at 44.1 kHz by default.
+        filter_length: Number of taps of the projection filters; 512 in all versions of BSS Eval.
+
+    Returns:
+        SDR, ISR, SIR and SAR of every source in every window, `[S, P]` in dB.
 
     Raises:
-        ValueError: The signals cannot be scored, see `check_signals`, or a length is below 1.
+        ValueError: The signals cannot be scored (see `check_signals`), or a length is below 1.
     """
     check_signals(references, estimates)
     for name, value in (("window", window), ("hop", hop), ("filter_length", filter_length)):

@@ -26,9 +26,9 @@ def projection_filters(references: Tensor, estimates: Tensor, taps: int) -> Tens
         taps: Filter length K.
 
     Returns:
-        Filters `[2, M, M, K]` in float64 on the device of the references. Axes: own reference or all of them,
-        channel of the estimates, channel of the references, tap. Filters from references other than the own
-        one are zero in the first half.
+        Filters `[2, M, M, K]` in float64 on the device of the references. The axes are: own reference or all
+        references, channel of the estimates, channel of the references, tap. In the first half, filters from
+        references other than the estimate's own are zero.
     """
     sources, channels, _ = references.shape
     auto, cross = correlations(references, estimates, taps)

@@ -1,4 +1,4 @@
-"""Energy ratios over a full track, all channels together; the MDX challenge ranks by one of them.
+"""Energy ratios over a full track, all channels together; `sdr` is the score of the MDX challenge.
 
 Letters in shapes: S sources, C channels, L samples.
 """

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TRANSFORM_LENGTH = 2**16
-"""Samples of each channel that are transformed at a time: few enough for the processor's cache."""
+"""Number of samples per channel to transform at a time: few enough for the processor's cache."""
 
 SUM_LENGTH = 2**19
-"""Samples of each channel that are summed at a time: so many that threads rarely wait for each other."""
+"""Number of samples per channel to sum at a time: enough that threads rarely wait for each other."""
 
 
 def check_signals(references: Tensor, estimates: Tensor) -> None:

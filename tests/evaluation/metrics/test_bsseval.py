@@ -135,7 +135,7 @@ def test_a_source_that_is_always_silent_leaves_no_score():
 
 
 def one_after_another() -> tuple[Tensor, Tensor]:
-    """Two sources and an artifact, further apart in time than a filter is long."""
+    """Two sources and an artifact, separated in time by more than the length of a filter."""
     references, artifact = torch.zeros(2, 2, 3000), torch.zeros(2, 2, 3000)
     references[0, :, 100:800] = noise(2, 700)
     references[1, :, 1100:1800] = noise(2, 700, seed=1)
