@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdemucs.cli.output import complain, make_table, needs_extra, note, plain, print_table, progress_bar
 from hdemucs.errors import OptionError, RunExistsError, TrainingError
+from hdemucs.training.config.published import names_of_configs
 
 if TYPE_CHECKING:
     from hdemucs.training.trainer import Step
@@ -33,7 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--config",
         metavar="CONFIG",
-        help="finetune, hdemucs_musdb, demucs_musdb, demucs_v2, hdemucs_small, debug, or a YAML file",
+        help=f"{', '.join(names_of_configs())}, or a YAML file",
     )
     parser.add_argument(
         "-o", "--out", type=Path, metavar="RUN", help="folder of the run (default: runs/CONFIG)"
