@@ -25,10 +25,11 @@ def add_parser(commands: Any) -> None:
         usage="hdemucs train --config CONFIG data=FOLDER [KEY=VALUE ...] [-o RUN] [--check]\n"
         "       hdemucs train --resume RUN\n"
         "       hdemucs train --keys",
-        description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...). The best "
-        "model is written to RUN/best.safetensors, for `hdemucs separate --model`.",
-        epilog="On several GPUs: torchrun --nproc-per-node 4 -m hdemucs train ... "
-        "To fine-tune: hdemucs train --config finetune data=songs init=hdemucs_mmi",
+        description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...).\n"
+        "The best model is written to RUN/best.safetensors, for `hdemucs separate --model`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="To fine-tune:     hdemucs train --config finetune data=songs init=hdemucs_mmi\n"
+        "On several GPUs:  torchrun --nproc-per-node 4 -m hdemucs train ...",
     )
     parser.set_defaults(run=run, parser=parser, words="settings")
     parser.add_argument(
