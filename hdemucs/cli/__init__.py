@@ -7,11 +7,13 @@ import io
 import signal
 import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from hdemucs import __version__
 from hdemucs.cli import demo, evaluate, make_songs, models, remix, separate, train
 from hdemucs.cli.output import Parser, complain
 from hdemucs.errors import HDemucsError, OptionError
+from hdemucs.suggest import hint
 
 COMMANDS = (separate, demo, evaluate, train, make_songs, remix, models)
 
@@ -25,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     parser, commands = build_parser()
     if argv and argv[0] not in (*commands, "-h", "--help", "--version"):
-        parser.error(
-            f"unknown command {argv[0]!r}: to separate a song, run `hdemucs separate {' '.join(argv)}`"
-        )
+        near = "" if Path(argv[0]).suffix else hint(argv[0], commands)
+        remedy = near or f": to separate a song, run `hdemucs separate {' '.join(argv)}`"
+        parser.error(f"unknown command {argv[0]!r}{remedy}")
     args, unknown = parser.parse_known_args(argv)
     _take_leftovers(args, unknown)
     if isinstance(sys.stdout, io.TextIOWrapper):

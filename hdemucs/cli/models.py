@@ -12,11 +12,14 @@ from hdemucs.cli.output import make_table, note, plain, print_table
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "models", help="list the models, or download one", description="List the registered models."
+        "models",
+        help="list the models, or download one",
+        usage="hdemucs models [--json]\n       hdemucs models download NAME [NAME ...]",
+        description="List the registered models, or download some ahead of use.",
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("--json", action="store_true", help="print everything known about them as JSON")
-    actions = parser.add_subparsers(metavar="[download]")
+    actions = parser.add_subparsers(metavar="ACTION", prog="hdemucs models")
     download = actions.add_parser(
         "download", help="download models ahead of use", description="Download models ahead of use."
     )

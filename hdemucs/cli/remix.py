@@ -17,8 +17,8 @@ def add_parser(commands: Any) -> None:
         description="Write new songs to OUT/train, each remixed from stems of different songs that were "
         "matched in tempo and key (arXiv 2111.03600). Songs that exist are kept, so a run that was stopped "
         "continues where it stopped.",
-        epilog="Needs the extra `train`. Fine-tune on the result with: "
-        "hdemucs train --config finetune data=OUT init=MODEL",
+        epilog="Needs the extra `train`. Fine-tune on the result with `hdemucs train --config finetune "
+        "data=OUT init=MODEL`.",
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(

@@ -113,7 +113,7 @@ def _add_output(group: Any) -> None:
         "--mp3-bitrate",
         type=int,
         metavar="KBIT",
-        help=f"bit rate of {_having('bitrates')} in kbit/s (default: the highest)",
+        help=f"bitrate of {_having('bitrates')} in kbit/s (default: the highest)",
     )
     group.add_argument(
         "--clip",
@@ -144,7 +144,7 @@ def _add_output(group: Any) -> None:
 
 def _having(choice: str) -> str:
     """Formats with a choice of `bits` or `bitrates`, for help texts."""
-    return " and ".join(codec.name.upper() for codec in WRITABLE.values() if getattr(codec, choice))
+    return ", ".join(codec.name.upper() for codec in WRITABLE.values() if getattr(codec, choice))
 
 
 def _path(text: str) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdemucs.cli.output import complain, make_table, needs_extra, note, plain, print_table, progress_bar
 from hdemucs.errors import OptionError, RunExistsError, TrainingError
+from hdemucs.training.config.published import names_of_configs
 
 if TYPE_CHECKING:
     from hdemucs.training.trainer import Step
@@ -24,16 +25,17 @@ def add_parser(commands: Any) -> None:
         usage="hdemucs train --config CONFIG data=FOLDER [KEY=VALUE ...] [-o RUN] [--check]\n"
         "       hdemucs train --resume RUN\n"
         "       hdemucs train --keys",
-        description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...). The best "
-        "model is written to RUN/best.safetensors, for `hdemucs separate --model`.",
-        epilog="On several GPUs: torchrun --nproc-per-node 4 -m hdemucs train ... "
-        "To fine-tune: hdemucs train --config finetune data=songs init=hdemucs_mmi",
+        description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...).\n"
+        "The best model is written to RUN/best.safetensors, for `hdemucs separate --model`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="To fine-tune:     hdemucs train --config finetune data=songs init=hdemucs_mmi\n"
+        "On several GPUs:  torchrun --nproc-per-node 4 -m hdemucs train ...",
     )
     parser.set_defaults(run=run, parser=parser, words="settings")
     parser.add_argument(
         "--config",
         metavar="CONFIG",
-        help="finetune, hdemucs_musdb, demucs_musdb, demucs_v2, hdemucs_small, debug, or a YAML file",
+        help=f"{', '.join(names_of_configs())}, or a YAML file",
     )
     parser.add_argument(
         "-o", "--out", type=Path, metavar="RUN", help="folder of the run (default: runs/CONFIG)"

@@ -1,18 +1,29 @@
 """Optimisers by name. A new one is a file in this folder and a row in `OPTIMIZERS`."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import nn
-from torch.optim import Optimizer
+import pkgutil
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adam": torch.optim.Adam,
+if TYPE_CHECKING:
+    # Only for type checkers: the configuration's schema reads the names below without waiting for torch.
+    from torch import nn
+    from torch.optim import Optimizer
+
+OPTIMIZERS = {
+    "adam": "torch.optim:Adam",
 }
+"""Where each class is, as `module:class`; it takes the parameters, `lr` and `betas`."""
+
+if TYPE_CHECKING:
+    OptimizerKind = str
+else:
+    OptimizerKind = Literal[tuple(OPTIMIZERS)]
+    """Choices of `optimizer.kind` in a configuration."""
 
 
-def build_optimizer(kind: str, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
+def build_optimizer(kind: OptimizerKind, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
     """Optimiser of a kind listed in `OPTIMIZERS`.
 
     Args:
@@ -20,4 +31,5 @@ def build_optimizer(kind: str, parameters: Iterable[nn.Parameter], **settings: A
         parameters: Parameters to optimise.
         **settings: Arguments of that optimiser, such as `lr`.
     """
-    return OPTIMIZERS[kind](parameters, **settings)
+    optimizer: Optimizer = pkgutil.resolve_name(OPTIMIZERS[kind])(parameters, **settings)
+    return optimizer

@@ -45,7 +45,7 @@ def build_trainer(
         network,
         objective,
         build_optimizer(
-            "adam",
+            config.optimizer.kind,
             [parameter for parameter in network.parameters() if parameter.requires_grad],
             lr=config.optimizer.lr,
             betas=tuple(config.optimizer.betas),

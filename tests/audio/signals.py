@@ -55,14 +55,13 @@ def encode_libav(
 ) -> None:
     """Write each signal as an audio stream of its own with FFmpeg, which chooses by suffix what is None."""
     with av.open(str(path), "w", format=container) as output:
-        # FFmpeg's own Opus encoder is experimental.
+        # FFmpeg's own encoders of Opus and, in some builds, of Vorbis are experimental.
         codec = codec or output.default_audio_codec.replace("opus", "libopus")
+        options = {"strict": "experimental", **(options or {})}
         output.metadata.update(tags or {})
         streams = []
         for signal in signals:
-            stream = output.add_stream(
-                codec, rate=rate, layout=LAYOUTS[signal.shape[0]], options=dict(options or {})
-            )
+            stream = output.add_stream(codec, rate=rate, layout=LAYOUTS[signal.shape[0]], options=options)
             stream.bit_rate = 128_000 * signal.shape[0]
             streams.append(stream)
         for stream, signal in zip(streams, signals, strict=True):

@@ -41,9 +41,6 @@ def test_the_table_names_every_format_and_suffix_once():
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in suffixes)
     assert {*suffixes} == codecs.SUFFIXES > codecs.LOSSY_SUFFIXES > {".mp3"}
     assert all(codec.suffixes[0] == f".{name}" for name, codec in WRITABLE.items())
-    heading, _, *rows = codecs.markdown_table().splitlines()
-    assert {row.count("|") for row in rows} == {heading.count("|")}
-    assert all(f" {suffix} " in codecs.markdown_table() for suffix in suffixes)
 
 
 # --- reading
@@ -82,13 +79,14 @@ def test_truncated_files_are_shorter_or_an_error(
     for part in [0.3, 0.7]:
         path.write_bytes(data[: int(part * len(data))])
         try:
-            track = gather(audio.open(path))
+            source = audio.open(path)
+            track = torch.cat([torch.zeros(source.channels, 0), *source.blocks()], dim=-1)
         except AudioError as error:
             message = str(error)
             assert message.startswith(str(path)) and "\n" not in message  # noqa: PT018
             continue
-        # A page of Ogg holds up to a second.
-        assert (part - 0.3) * 2 * RATE < track.shape[1] < (part + 0.1) * 2 * RATE
+        # A page of Ogg holds up to a second, which may be all that is left.
+        assert (part - 0.3) * 2 * RATE <= track.shape[1] < (part + 0.1) * 2 * RATE
     assert capfd.readouterr() == ("", "")
 
 

@@ -15,10 +15,14 @@ from tests.cli.command import Run, assert_fails
 
 
 @pytest.mark.parametrize(
-    "argv", [["song.mp3"], ["-n", "mdx", "song.mp3"], ["--two-stems=vocals", "song.mp3"]]
+    "argv", [["song.mp3"], ["-n", "mdx", "song.mp3"], ["--two-stems=vocals", "song.mp3"], ["demo.mp3"]]
 )
 def test_a_forgotten_command_gets_a_hint(run: Run, argv: list[str]) -> None:
     assert_fails(run(*argv), 2, f"hdemucs separate {' '.join(argv)}")
+
+
+def test_a_mistyped_command_gets_the_nearest(run: Run) -> None:
+    assert_fails(run("separat", "song.mp3"), 2, "did you mean separate?")
 
 
 def test_no_command(run: Run) -> None:

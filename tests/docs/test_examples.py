@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hdemucs.audio import codecs
 from hdemucs.cli import main
-from hdemucs.pretrained import Card
+from hdemucs.pretrained import Card, cards
+from hdemucs.training.config.published import names_of_configs
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.world import SHORT, SMALL, write_world
 from tests.test_install import project
@@ -111,3 +113,10 @@ def test_the_site_is_built_without_warnings(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "griffe" not in done.stdout + done.stderr
+
+
+def test_the_tables_name_every_format_model_and_config() -> None:
+    assert f"\n{codecs.markdown_table()}\n" in (ROOT / "docs" / "separate.md").read_text(encoding="utf-8")
+    for page, names in (("models.md", [card.name for card in cards()]), ("finetune.md", names_of_configs())):
+        rows = re.findall(r"^\|.*", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert [name for name in names if not any(f"`{name}`" in row for row in rows)] == [], page

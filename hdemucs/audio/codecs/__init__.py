@@ -174,11 +174,13 @@ LOSSY_SUFFIXES = frozenset(suffix for codec in CODECS if codec.lossy for suffix 
 
 
 def markdown_table() -> str:
-    """Markdown table of all formats, for the documentation."""
-    rows = ["| format | suffixes | | bits | written |", "|---|---|---|---|---|"]
+    """Markdown table of all formats, which docs/separate.md holds."""
+    rows = ["| format | suffixes | what it is | written with `--bits` |", "|---|---|---|---|"]
     for codec in CODECS:
-        written = "yes" if codec.name in WRITABLE else "no"
-        cells = (codec.name, " ".join(codec.suffixes), codec.description, ", ".join(codec.bits), written)
+        suffixes = " ".join(f"`{suffix}`" for suffix in codec.suffixes)
+        written = ", ".join(f"`{bits}`" for bits in codec.bits)
+        written = written or ("no choice" if codec.name in WRITABLE else "not written")
+        cells = (codec.name, suffixes, codec.description, written)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 

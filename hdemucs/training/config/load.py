@@ -10,10 +10,10 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-import hdemucs
 from hdemucs.errors import TrainingError, one_line
 from hdemucs.suggest import hint
 from hdemucs.training.config.checks import problems_of
+from hdemucs.training.config.published import folder_of_configs, names_of_configs
 from hdemucs.training.config.schema import Config, leaves, type_in_words
 
 
@@ -43,17 +43,6 @@ def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
 def dump(config: Config) -> str:
     """Write a configuration as YAML with all keys; `load_config` reads it back unchanged."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-def folder_of_configs() -> Path:
-    """Folder of the named configurations: in the installed package, or beside it in the repository."""
-    package = Path(hdemucs.__file__).parent
-    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
-
-
-def names_of_configs() -> list[str]:
-    """Names that `load_config` accepts."""
-    return sorted(path.stem for path in folder_of_configs().glob("*.yaml"))
 
 
 def _find(config: str) -> Path:

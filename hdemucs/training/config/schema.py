@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
+from hdemucs.optim.factory import OptimizerKind
 from hdemucs.training.objective.losses import LossKind
 
 
@@ -109,8 +110,9 @@ class LossSettings:
 
 @dataclass
 class OptimizerSettings:
-    """Adam."""
+    """Optimiser, its learning rate and gradient clipping."""
 
+    kind: OptimizerKind = key("adam", "optimiser")
     lr: float = key(3e-4, "learning rate", above=0)
     decay: float = key(
         0.0, "fraction of all steps, at the end, in which the learning rate falls to 0", least=0, most=1
@@ -183,7 +185,7 @@ class Config:
     excerpts: ExcerptSettings = key(ExcerptSettings, "excerpts cut from the songs")
     augment: AugmentSettings = key(AugmentSettings, "random changes of the stems")
     loss: LossSettings = key(LossSettings, "distance between estimated and true stems")
-    optimizer: OptimizerSettings = key(OptimizerSettings, "Adam")
+    optimizer: OptimizerSettings = key(OptimizerSettings, "optimiser and learning rate")
     penalty: PenaltySettings = key(PenaltySettings, "singular value penalty")
     averages: AverageSettings = key(AverageSettings, "averages of the weights")
     validation: ValidationSettings = key(ValidationSettings, "validation songs and checkpoint selection")

@@ -11,8 +11,11 @@ import yaml
 
 from hdemucs.errors import TrainingError
 from hdemucs.model import NETWORKS
-from hdemucs.training.config.load import dump, folder_of_configs, load_config, names_of_configs
+from hdemucs.optim.factory import OPTIMIZERS
+from hdemucs.training.config.load import dump, load_config
+from hdemucs.training.config.published import folder_of_configs, names_of_configs
 from hdemucs.training.config.schema import Config, describe, leaves
+from hdemucs.training.objective.losses import LOSSES
 
 Load = Callable[..., Config]
 SOURCES = ["drums", "bass", "other", "vocals"]
@@ -187,7 +190,7 @@ def test_all_mistakes_are_reported_at_once_with_their_places(load: Load, tmp_pat
             "segment=4: is not a key; did you mean excerpts.segment?",
             "precision: must be key=value",
             f"{path}: optimiser: is not a key; did you mean optimizer?",
-            f"{path}: loss.kind: must be one of l1, mse, not 'l3'",
+            f"{path}: loss.kind: must be one of {', '.join(LOSSES)}, not 'l3'",
             f"{path}: loss.weights.vocal: is not one of the sources, vocals, drums; did you mean vocals?",
             f"{path}: model.chanels: is not a setting of HDemucs; did you mean channels?",
             f"{path}: model.depth: must be a whole number, not 'deep'",
@@ -216,7 +219,8 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
         ("checkpoint_minutes=.inf", "must be finite"),
         ("optimizer.lr=.nan", "must be finite"),
         ("optimizer.lr=true", "must be a number, not True"),
-        ("optimizer=3", "is a section with keys such as optimizer.lr"),
+        ("optimizer=3", "is a section with keys such as optimizer.kind"),
+        ("optimizer.kind=adm", f"must be one of {', '.join(OPTIMIZERS)}, not 'adm'; did you mean adam?"),
         ("excerpts.segment.x=3", "excerpts.segment: must be a number"),
         ("excerpts.segment=0.05", "is too short for this network, which needs at least 0.093 s"),
         ("compile=perhaps", "must be true or false"),
@@ -233,7 +237,7 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
         ("frobnicate=3", "is not a key; the keys here are data, synthesis, sources"),
         (
             "model.architecture=hdemucs",
-            "must be one of HDemucs, Demucs, not 'hdemucs'; did you mean HDemucs?",
+            f"must be one of {', '.join(NETWORKS)}, not 'hdemucs'; did you mean HDemucs?",
         ),
         ("model.sample_rate=8000", "is set by excerpts.sample_rate"),
         ("model.channels=3", "is too small"),

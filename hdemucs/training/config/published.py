@@ -1,0 +1,16 @@
+"""The configurations that ship with hdemucs; listing them needs no package of the extra `train`."""
+
+from pathlib import Path
+
+import hdemucs
+
+
+def folder_of_configs() -> Path:
+    """Folder of the named configurations: in the installed package, or beside it in the repository."""
+    package = Path(hdemucs.__file__).parent
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def names_of_configs() -> list[str]:
+    """Names that `load_config` accepts."""
+    return sorted(path.stem for path in folder_of_configs().glob("*.yaml"))
