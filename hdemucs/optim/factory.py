@@ -1,4 +1,4 @@
-"""Optimisers by name. A new one is a file in this folder and a row in `OPTIMIZERS`."""
+"""Optimisers by name. To add one, put it into a file in this folder and list it in `OPTIMIZERS`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,11 +13,11 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def build_optimizer(kind: str, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
-    """Optimiser of a kind listed in `OPTIMIZERS`.
+    """Build an optimiser by name.
 
     Args:
-        kind: Name of the optimiser.
+        kind: Key of `OPTIMIZERS`.
         parameters: Parameters to optimise.
-        **settings: Arguments of that optimiser, such as `lr`.
+        **settings: Arguments of the optimiser, such as `lr`.
     """
     return OPTIMIZERS[kind](parameters, **settings)
