@@ -120,7 +120,7 @@ def test_the_wheel_has_all_that_the_command_needs(installed: Path, tmp_path: Pat
     assert all(path.stem in listed for path in (ROOT / "hdemucs" / "pretrained" / "cards").glob("*.yaml"))
 
     assert "optimizer.lr" in run(installed / "hdemucs", "train", "--keys", folder=tmp_path)
-    code = "from hdemucs.training.config.published import names_of_configs; print(*names_of_configs())"
+    code = "from hdemucs.training.config.published import config_names; print(*config_names())"
     names = run(installed / "python", "-c", code, folder=tmp_path).split()
     assert names == sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdemucs.cli.output import complain, make_table, needs_extra, note, plain, print_table, progress_bar
 from hdemucs.errors import OptionError, RunExistsError, TrainingError
-from hdemucs.training.config.published import names_of_configs
+from hdemucs.training.config.published import config_names
 
 if TYPE_CHECKING:
     from hdemucs.training.trainer import Step
@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--config",
         metavar="CONFIG",
-        help=f"{', '.join(names_of_configs())}, or a YAML file",
+        help=f"{', '.join(config_names())}, or a YAML file",
     )
     parser.add_argument(
         "-o", "--out", type=Path, metavar="RUN", help="folder of the run (default: runs/CONFIG)"

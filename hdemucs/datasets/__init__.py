@@ -1,4 +1,4 @@
-"""Songs with stems on disk: found, scanned and read, for evaluation as for training."""
+"""Songs with stems on disk: finding, scanning and reading them, for evaluation and training."""
 
 from hdemucs.datasets.assess import ScanProblem
 from hdemucs.datasets.musdb import MUSDB_VALIDATION, STEM_STREAMS

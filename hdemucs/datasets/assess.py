@@ -1,4 +1,4 @@
-"""What of a scanned song can be trained with, and why the rest cannot."""
+"""Decides what of a scanned song can be used for training, and reports why the rest cannot."""
 
 import math
 from collections import Counter
@@ -13,11 +13,11 @@ from hdemucs.datasets.songs import Song
 from hdemucs.datasets.training_songs import TrainingSong
 from hdemucs.tracks import SUFFIXES
 
-# How far a mixture may be from the sum of its stems, in dB below the mixture. Lossless files differ by
-# rounding alone; lossy encoders drop what is inaudible, in each stem and in the mixture separately.
+# Maximum level of the difference between a mixture and the sum of its stems, in dB relative to the mixture.
+# Lossless files differ by rounding only; lossy encoders drop what is inaudible in each file separately.
 _TOLERANCE_DB = -40.0
 _LOSSY_TOLERANCE_DB = -12.0
-# Rounding of a few files to 16 bits, relative to full scale: in a nearly silent song there is nothing else.
+# Rounding of a few files to 16 bits, relative to full scale: the whole difference in a nearly silent song.
 _ROUNDING = 3 / 2**15
 _LEFT_OUT = "the song is left out"
 
@@ -43,16 +43,16 @@ class ScanProblem:
 def assess(
     song: Song, facts: SongFacts, sources: Sequence[str], sample_rate: int | None = None
 ) -> tuple[TrainingSong | None, list[ScanProblem]]:
-    """Decide what of a song can be trained with.
+    """Decide what of a song can be used for training.
 
     Args:
-        song: The song as found on disk.
-        facts: What decoding its files has shown.
+        song: Song as found on disk.
+        facts: Facts found by decoding its files.
         sources: Names of the sources to separate.
-        sample_rate: Sample rate of the model in Hz; a song at another one is a problem. None accepts any.
+        sample_rate: Sample rate of the model in Hz; other rates are reported as a problem. None accepts any.
 
     Returns:
-        The song to train with, or None if it is left out; and everything that is wrong with it.
+        The song to train on, or None if it is left out; and everything that is wrong with it.
     """
     assessment = _Assessment(song, facts, sources, sample_rate)
     return assessment.result(), assessment.problems
@@ -79,9 +79,11 @@ class _Assessment:
         if extra:
             self._note(f"has stems besides the sources ({', '.join(extra)})", "they are left in the mixture")
         if "mixture" in used and len(known) == len(self._sources):
-            self._compare(used, "the rest is taken from the mixture" if extra else "their sum is trained on")
+            self._compare(
+                used, "the rest is taken from the mixture" if extra else "their sum is used instead"
+            )
             if not extra:
-                del used["mixture"]  # the stems are all there is
+                del used["mixture"]  # the sum of the stems replaces it
         if not any(facts.peak for facts in used.values()):
             self._note("is silent", _LEFT_OUT)
             return None
@@ -138,7 +140,7 @@ class _Assessment:
             )
 
     def _note_duplicates(self) -> None:
-        """Note files named like a stem whose file has another suffix."""
+        """Note files that have the name of a stem, but another suffix than the file that is used."""
         for file in sorted(self._song.path.iterdir()) if self._song.path.is_dir() else []:
             used = self._song.files.get(file.stem)
             if used and used[0] != file and file.suffix.lower() in SUFFIXES:

@@ -1,4 +1,4 @@
-"""Every sample of a song decoded once; what is found is remembered in a small JSON file."""
+"""Decodes every sample of a song once, and caches the facts found in a small JSON file."""
 
 import hashlib
 import json
@@ -24,14 +24,14 @@ _VERSION = 2
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What decoding a file to its end has shown.
+    """Facts found by decoding a file to its end.
 
     Attributes:
         sample_rate: Sample rate in Hz.
         channels: Number of channels.
-        length: Samples that were decoded, which may differ from what the header says.
+        length: Number of samples decoded, which may differ from what the header says.
         peak: Largest absolute sample.
-        fault: Why the file cannot be used, None if it can.
+        fault: Why the file cannot be used; None if it can.
     """
 
     sample_rate: int = 0
@@ -43,11 +43,11 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class SongFacts:
-    """What decoding all files of a song has shown.
+    """Facts found by decoding all files of a song.
 
     Attributes:
         files: Facts of each stem, and of `mixture` if it has a file, by name.
-        level: RMS of the mixture over the time that all files cover.
+        level: RMS of the mixture, over the time that all files cover.
         residual: RMS of the mixture minus all stems; None if there is no mixture to compare with.
     """
 
@@ -97,7 +97,7 @@ class _FileReader:
         self._blocks = source.blocks()
 
     def next(self) -> Tensor | None:
-        """Next block `[C, n]`, None at the end or at a fault."""
+        """Return the next block `[channels, length]`; None at the end or at a fault."""
         try:
             block = next(self._blocks, None)
         except AudioError as error:
@@ -108,8 +108,8 @@ class _FileReader:
             if not facts.length and not facts.fault:
                 self._fail("has no samples")
             return None
-        # Songs are checked in as many threads as there are cores, and numpy stays within its own. Its `max`
-        # propagates NaN.
+        # numpy, since songs are checked in as many threads as there are cores, and torch would start more.
+        # Its `max` propagates NaN.
         peak = float(np.abs(block.numpy()).max())
         if not math.isfinite(peak):
             self._fail(f"has NaN or infinite samples near {facts.length / facts.sample_rate:.1f} s")
@@ -123,9 +123,10 @@ class _FileReader:
 
 
 class FactsCache:
-    """Facts of the songs of one folder, valid while their files keep path, size and modification time.
+    """Cache of facts about the songs in a folder.
 
-    A damaged cache counts as empty, and failing to write it is no error.
+    Facts are valid as long as a song's files keep their path, size and modification time. A damaged cache is
+    treated as empty, and failure to write it is ignored.
 
     Args:
         songs: Folder of the songs.
@@ -143,7 +144,7 @@ class FactsCache:
                 self._entries = dict(content["songs"])
 
     def get(self, song: Song) -> SongFacts | None:
-        """Facts of a song; None if it was never checked, or has changed since."""
+        """Return the facts of a song; None if it was never checked, or has changed since."""
         try:
             key, signature = _signature(song)
             entry = self._entries[key]
@@ -159,7 +160,7 @@ class FactsCache:
 
     def put(self, song: Song, facts: SongFacts) -> None:
         """Remember the facts of a song."""
-        with suppress(OSError):  # a file is gone by now
+        with suppress(OSError):  # a file may be gone by now
             key, signature = _signature(song)
             self._entries[key] = {"files": signature, "facts": asdict(facts)}
             self._changed = True

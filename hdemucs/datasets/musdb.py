@@ -24,4 +24,4 @@ MUSDB_VALIDATION = frozenset(
 """Songs of `train/` reserved for validation, as in `mus.yaml` of the package musdb."""
 
 MUSDB_HELP = "download MusDB-HQ from https://zenodo.org/records/3338373"
-"""What to do without songs: end of an error message."""
+"""Remedy if there are no songs, for the end of an error message."""

@@ -1,4 +1,4 @@
-"""All songs checked before training: which can be used, and what is wrong with the others."""
+"""Checks all songs before training: which can be used, and what is wrong with the others."""
 
 import hashlib
 import os
@@ -17,17 +17,17 @@ from hdemucs.errors import DatasetError
 from hdemucs.suggest import hint
 
 ScanCallback = Callable[[int, int], None]
-"""Called with the number of files checked so far, and the number of all files."""
+"""Called with the number of files checked so far, and their total."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Songs to train with.
+    """Songs for training and validation.
 
     Attributes:
         sources: Names of the sources, in the order of the model's outputs.
         train: Songs to train on, at least one.
-        valid: Songs to validate with, possibly none.
+        valid: Songs to validate on, possibly none.
         problems: Everything that is wrong, in the order of the songs.
     """
 
@@ -37,10 +37,10 @@ class Scan:
     problems: list[ScanProblem]
 
     def report(self) -> str:
-        """Summary in one line, then a line for each kind of problem: files, fault and action."""
+        """Summarise the scan in one line, plus a line for each kind of problem: files, fault and action."""
         hours = sum(song.length / song.sample_rate for song in self.train) / 3600
         lines = [
-            f"{len(self.train)} songs to train on ({hours:.2f} h), {len(self.valid)} to validate with; "
+            f"{len(self.train)} songs for training ({hours:.2f} h), {len(self.valid)} for validation; "
             f"sources: {', '.join(self.sources)}"
         ]
         groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
@@ -66,21 +66,21 @@ def scan(
     """Check folders of songs, decoding every file that has not been checked before.
 
     Args:
-        folders: Folders of songs, see `hdemucs.datasets.training_songs`.
-        sources: Names of the sources to separate; None for all stems of all songs, MusDB's first, in its
-            order.
-        validation: Names of songs to validate with. None: those in folders `valid/`; else MusDB's 14, if any
-            of them is there; else a share of all songs.
-        share: Share of the songs to validate with, at least one of two or more; chosen by a hash of seed and
-            name, so that the choice stays nearly the same as songs come and go. 0 for none.
+        folders: Folders of songs, laid out as `hdemucs.datasets.training_songs` describes.
+        sources: Names of the sources to separate; None for all stems of all songs, those of MusDB first and
+            in its order.
+        validation: Names of the validation songs. None for the songs in `valid/` folders, or else MusDB's 14
+            as far as they are present, or else a share of all songs.
+        share: Fraction of the songs to hold out in that last case, at least one of two or more; 0 for none.
+            They are chosen by a hash of seed and name, so the choice hardly changes as songs come and go.
         seed: Seed of that choice.
-        sample_rate: Sample rate of the model in Hz; songs at another one are reported. None accepts any.
+        sample_rate: Sample rate of the model in Hz; songs at other rates are reported. None accepts any.
         progress: Called after each song.
-        cache: Folder that remembers what was found; None for the user's cache folder.
+        cache: Folder for the cached facts; None for the user's cache folder.
 
     Raises:
-        DatasetError: No song can be trained on, a song of `validation` is missing, or a `stems.yaml` has
-            mistakes.
+        DatasetError: No song can be used for training, a song of `validation` is missing, or a `stems.yaml`
+            has mistakes.
     """
     found = _find(folders)
     names = list(sources) if sources is not None else ordered_sources([song for _, song in found])
@@ -93,30 +93,30 @@ def scan(
             songs.append(usable)
     train, valid = _split(songs, names, validation, share, seed)
     if not train:
-        raise DatasetError(_nothing(folders, names, problems, bool(valid)))
+        raise DatasetError(_no_songs(folders, names, problems, bool(valid)))
     if not valid:
         fault = "only one song can be used" if len(songs) == 1 else "no songs are held out"
         problems.append(ScanProblem(folders[0], fault, "there is no validation"))
     for source in names:
         if not any(song.known(source) for song in train):
             problems.append(
-                ScanProblem(folders[0], f"no song has the stem {source}", "nothing is learnt about it")
+                ScanProblem(folders[0], f"no song has the stem {source}", "the model cannot learn it")
             )
     return Scan(names, train, valid, problems)
 
 
-def _nothing(
+def _no_songs(
     folders: Sequence[Path], sources: Sequence[str], problems: Sequence[ScanProblem], valid: bool
 ) -> str:
     where = ", ".join(map(str, folders))
     if valid:
         return f"{where}: all songs are held out for validation; hold out fewer, or add songs"
     first = f" ({problems[0]})" if problems else ""
-    return f"{where}: no song can be trained on for {', '.join(sources)}{first}; repair or add songs"
+    return f"{where}: no song has usable stems for {', '.join(sources)}{first}; repair or add songs"
 
 
 def _find(folders: Sequence[Path]) -> list[tuple[Path, Song]]:
-    """Songs of all folders, each once, together with the folder that was searched."""
+    """Find the songs of all folders, each once, together with the folder that was searched."""
     songs: dict[tuple[Path, str], tuple[Path, Song]] = {}
     for folder in folders:
         for song in find_training_songs(folder):
@@ -127,7 +127,7 @@ def _find(folders: Sequence[Path]) -> list[tuple[Path, Song]]:
 def _check(
     found: Sequence[tuple[Path, Song]], progress: ScanCallback | None, cache: Path | None
 ) -> list[SongFacts]:
-    """Facts of each song, from the cache or from its files."""
+    """Return the facts of each song, from the cache or by decoding its files."""
     caches = {folder: FactsCache(folder, cache) for folder, _ in found}
     facts = [caches[folder].get(song) for folder, song in found]
     total = sum(len(song.files) for _, song in found)
@@ -158,7 +158,7 @@ def _split(
     share: float,
     seed: int,
 ) -> tuple[list[TrainingSong], list[TrainingSong]]:
-    """Songs to train on and songs to validate with. Those of `valid/` are never trained on."""
+    """Split songs into those for training and for validation; those in `valid/` are never trained on."""
     names = [song.name for song in songs]
     free = [song for song in songs if not song.song.held_out]
     if validation is not None:
@@ -179,7 +179,7 @@ def _split(
 
 
 def _draw(songs: Sequence[TrainingSong], sources: Sequence[str], share: float, seed: int) -> set[str]:
-    """Names of a share of the songs, chosen among those that know all sources if there are any."""
+    """Choose a share of the songs by name, among those with all sources known if there are any."""
     if len(songs) < 2 or share <= 0:
         return set()
     count = min(max(1, round(share * len(songs))), len(songs) - 1)

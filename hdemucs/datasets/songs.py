@@ -51,7 +51,10 @@ class Song:
         return self.open(self.sources[0]).sample_rate
 
     def open(self, name: str) -> audio.AudioSource:
-        """Open a stem or the mixture, which is the sum of all stems where it has no file.
+        """Open a stem or the mixture; a mixture without a file is the sum of all stems.
+
+        Args:
+            name: Name of a stem, or `mixture`.
 
         Raises:
             AudioError: The file is missing or damaged.
@@ -123,14 +126,14 @@ def find_songs(path: Path) -> list[Song]:
     """Find the songs of a test set.
 
     Args:
-        path: MusDB-HQ or MusDB18, whose folder `test` is taken; or a folder of songs, each a folder of stem
-            files (`drums.wav`, ..., with or without `mixture.wav`) or a `.stem.mp4` file.
+        path: Folder of MusDB-HQ or MusDB18, of which `test` is used; or a folder of songs, each a folder of
+            stem files (`drums.wav`, ..., with or without `mixture.wav`) or a `.stem.mp4` file.
 
     Returns:
         Songs sorted by name, at least one.
 
     Raises:
-        AudioError: There are none.
+        AudioError: `path` is not a folder, or has no songs.
     """
     if not path.is_dir():
         raise AudioError(f"{path} is not a folder; {MUSDB_HELP}")
@@ -144,7 +147,7 @@ def find_songs(path: Path) -> list[Song]:
 
 
 def songs_in(folder: Path) -> list[Song]:
-    """Songs in a folder that have at least one stem: folders of stem files and `.stem.mp4` files, by name."""
+    """Find the songs in a folder, sorted by name: folders with at least one stem, and `.stem.mp4` files."""
     return [song for song in _walk(folder) if song.sources]
 
 
@@ -160,7 +163,7 @@ def _walk(folder: Path) -> Iterator[Song]:
 
 
 def ordered_sources(songs: Iterable[Song]) -> list[str]:
-    """Names of all stems of all songs: MusDB's in its order, then the others by name."""
+    """List the names of all stems of all songs: those of MusDB in its order, then the others sorted."""
     names = {name for song in songs for name in song.sources}
     first = [name for name in STEM_STREAMS if name in names]
     return first + sorted(names - set(first))

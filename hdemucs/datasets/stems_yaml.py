@@ -1,6 +1,6 @@
 """`stems.yaml`: what is known about stems beyond their files.
 
-It may be in a song's folder, or in the folder of the songs:
+The file may be in a song's folder, or in the folder that holds all songs:
 
     silent: [vocals]          # of every song here (in a song's folder: of this song)
     unknown: [other]          # files that cannot be trusted
@@ -8,8 +8,7 @@ It may be in a song's folder, or in the folder of the songs:
       Name of a song:
         silent: [drums]
 
-What is closest to the song wins: its own file, then its entry under `songs`, then the rest of the folder's
-file.
+The most specific entry wins: that of the song's own file, then that under `songs`, then that for every song.
 """
 
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ class Annotations:
     songs: dict[str, "Annotations"] = field(default_factory=dict)
 
     def overridden_by(self, other: "Annotations") -> "Annotations":
-        """These annotations, except for the stems that `other` mentions."""
+        """Combine these annotations with others, which win for every stem that they mention."""
         return Annotations(
             (self.silent - other.unknown) | other.silent, (self.unknown - other.silent) | other.unknown
         )

@@ -1,11 +1,11 @@
-"""Songs to train with: where they are, what is known of their stems, and excerpts of them.
+"""Songs for training: finding them, telling which of their stems are known, and reading excerpts.
 
-Folders of songs are what `hdemucs.datasets.songs` finds: MusDB-HQ and MusDB18 (`train/` is taken, and
-`valid/` if there is one, but never `test/`), or plain folders, where each song is a folder of stem files
-(`drums.wav`, ..., `mixture.wav` if there is one) or a `.stem.mp4` file.
+A folder of songs is MusDB-HQ or MusDB18 (`train/` is used, and `valid/` if it exists, but never `test/`), or
+a plain folder in which each song is a folder of stem files (`drums.wav`, ..., with or without `mixture.wav`)
+or a `.stem.mp4` file.
 
-A stem without a file is *unknown*: it may be part of the mixture, nobody knows how it sounds, and no loss is
-computed on it. A stem that is *silent* is declared so in `stems.yaml`, see `hdemucs.datasets.stems_yaml`.
+A stem without a file is *unknown*: it may be part of the mixture, but there is no true signal to compute a
+loss with. A *silent* stem is declared as such in `stems.yaml`, see `hdemucs.datasets.stems_yaml`.
 
 Letters in shapes: S sources, R = S + 1 rows, C channels, L samples.
 """
@@ -32,9 +32,9 @@ class TrainingSong:
     """A song whose files are all readable.
 
     Attributes:
-        song: The files that are used, and the stems known to be silent; any other stem is unknown.
+        song: Files to use, and stems known to be silent; any other stem is unknown.
         sample_rate: Sample rate of most of its files, in Hz.
-        length: Samples of its shortest file at that rate.
+        length: Length of its shortest file in samples, at that rate.
     """
 
     song: Song
@@ -47,11 +47,11 @@ class TrainingSong:
         return self.song.name
 
     def known(self, source: str) -> bool:
-        """Whether the true stem is known, as it has a file or is silent."""
+        """Whether the true stem of a source is known: it has a file, or is silent."""
         return source in self.song.files or source in self.song.silent
 
     def known_sources(self, sources: Sequence[str]) -> Tensor:
-        """Whether the true stem of each source is known, `[S]` bool."""
+        """Mask of the sources for which the true stem is known, `[S]` bool."""
         return torch.tensor([self.known(source) for source in sources], dtype=torch.bool)
 
     def length_at(self, sample_rate: int) -> int:
@@ -69,23 +69,23 @@ class TrainingSong:
     ) -> Tensor:
         """Read an excerpt of the song by seeking in its files.
 
-        The last row is the rest, so that all rows add up to the mixture. If a source is unknown, or the song
-        has stems that are not among the sources, the rest is the mixture's file minus the sources; without
-        such a file, the sum of those other stems.
+        The last row is the rest: what the mixture has beyond the known sources. If a source is unknown, or
+        the song has stems that are not among the sources, it is the mixture minus the known sources, or,
+        if the mixture has no file, the sum of those other stems. Otherwise it is zero.
 
         Args:
-            sources: Names of the first rows.
+            sources: Names of the sources, one for each row but the last.
             sample_rate: Sample rate of the result in Hz; `start` and `length` count samples at this rate.
             channels: Number of channels of the result.
             start: First sample of the excerpt.
-            length: Length of the excerpt, filled with zeros beyond the end of the song; None reads to the
-                end.
+            length: Length of the excerpt in samples, padded with zeros beyond the end of the song; None reads
+                to the end.
 
         Returns:
-            `[R, C, length]` float32; stems that are silent or unknown are zeros.
+            `[R, C, length]` float32; the rows of silent or unknown stems are zero.
 
         Raises:
-            AudioError: A file is damaged or gone.
+            AudioError: A file is damaged or missing.
         """
         available = max(0, self.length_at(sample_rate) - start)
         length = available if length is None else length
@@ -111,12 +111,12 @@ class TrainingSong:
         return rows
 
     def full_track(self, sources: Sequence[str], sample_rate: int, channels: int) -> tuple[Tensor, Tensor]:
-        """Read the whole song: its rows `[R, C, L]`, and which sources are known, `[S]` bool."""
+        """Read the whole song: its rows `[R, C, L]` float32, and the mask of known sources `[S]` bool."""
         return self.stems(sources, sample_rate, channels), self.known_sources(sources)
 
     @cached_property
     def _files(self) -> dict[str, audio.AudioSource]:
-        """Every file, opened once: headers need not be read again for each excerpt."""
+        """Every file, opened once, so that headers are not read again for each excerpt."""
         return {name: audio.open(path, stream=stream) for name, (path, stream) in self.song.files.items()}
 
 
@@ -127,10 +127,10 @@ def find_training_songs(folder: Path) -> list[Song]:
         Songs sorted by name, at least one; those of `valid/` come last and are held out.
 
     Raises:
-        DatasetError: There are none, or a `stems.yaml` has mistakes.
+        DatasetError: The folder has no songs, or a `stems.yaml` has mistakes.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder; name a folder of songs, each a folder of stems")
+        raise DatasetError(f"{folder} is not a folder; give a folder of songs, each a folder of stems")
     train = folder / "train" if (folder / "train").is_dir() else folder
     songs = annotate(train, songs_in(train))
     if not songs:
@@ -144,7 +144,7 @@ def _no_songs(folder: Path, train: Path) -> str:
     if (folder / "test").is_dir() and train == folder:
         return f"{folder} has only test/, which is never trained on; put songs to train on into its train/"
     if any(path.suffix.lower() in SUFFIXES for path in train.iterdir()):
-        return f"{train} is a song, not a folder of songs; name its parent folder, {train.parent}"
+        return f"{train} is a song, not a folder of songs; give its parent folder, {train.parent}"
     return (
         f"{train} has no songs, neither folders of stem files (drums.wav, ...) nor .stem.mp4 files; put the "
         f"stems of each song into a folder of its own there, or {MUSDB_HELP}"

@@ -12,20 +12,22 @@ from hdemucs.errors import TrainingError
 class WeightAverage:
     """Exponential moving average of a model's weights, without bias towards the initial ones.
 
-    The latest weights count `1 / (1 + decay + decay^2 + ...)`, with one term per update: after the first
-    update the average equals the weights, and after a few it is nearly their mean.
+    Each update moves the average towards the latest weights by `1 / (1 + decay + decay^2 + ...)`, a sum with
+    one term per update: after the first update the average equals the weights, and after a few it is close
+    to their plain mean.
 
     Args:
-        model: The model to average, not wrapped for several devices.
-        decay: Factor by which each update reduces the share of all earlier weights.
-        device: Device of the average; None for that of the weights, which is best for an update every step.
+        model: Model whose weights are averaged, not a wrapper for several devices.
+        decay: Factor, in [0, 1), by which each update reduces the share of all earlier weights.
+        device: Device that holds the average; None for the device of the weights, which is faster when
+            updating every step.
     """
 
     def __init__(self, model: nn.Module, decay: float, device: torch.device | str | None = None) -> None:
         self.model = model
         self.decay = decay
         self.count = 0.0
-        """Number of updates so far, older ones counting less."""
+        """Number of updates so far, with older ones discounted by `decay`."""
         self.state: dict[str, Tensor] = {
             name: value.to(device or value.device, _stored_dtype(value), copy=True)
             for name, value in _state(model).items()
@@ -44,15 +46,15 @@ class WeightAverage:
             self.state[name].copy_(latest[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything to save: `count`, and `state` with the names and shapes of the model's own state dict.
+        """Return the state to save: `count`, and `state` with the names and shapes of the model's state dict.
 
-        The tensors are the average's own, not copies.
+        The tensors are not copied.
         """
         return {"count": self.count, "state": dict(self.state)}
 
     @torch.no_grad()
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue exactly from what `state_dict` returned.
+        """Restore exactly what `state_dict` returned.
 
         Raises:
             TrainingError: The saved average belongs to another model.
@@ -73,5 +75,5 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _stored_dtype(value: Tensor) -> torch.dtype:
-    """At least float32: half precision would lose a step of a thousandth of a difference."""
+    """Float32 or wider: half precision would round small updates away."""
     return torch.promote_types(value.dtype, torch.float32) if value.is_floating_point() else value.dtype

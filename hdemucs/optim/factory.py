@@ -1,4 +1,4 @@
-"""Optimisers by name. A new one is a file in this folder and a row in `OPTIMIZERS`."""
+"""Optimisers by name. To add one, put it into a file in this folder and list it in `OPTIMIZERS`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ else:
 
 
 def build_optimizer(kind: OptimizerKind, parameters: Iterable[nn.Parameter], **settings: Any) -> Optimizer:
-    """Optimiser of a kind listed in `OPTIMIZERS`.
+    """Build an optimiser by name.
 
     Args:
-        kind: Name of the optimiser.
+        kind: Key of `OPTIMIZERS`.
         parameters: Parameters to optimise.
-        **settings: Arguments of that optimiser, such as `lr`.
+        **settings: Arguments of the optimiser, such as `lr`.
     """
     optimizer: Optimizer = pkgutil.resolve_name(OPTIMIZERS[kind])(parameters, **settings)
     return optimizer

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the number of steps done, so that resuming needs no state."""
+"""Learning-rate schedules: pure functions of the step number, so that resuming needs no state."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ class LinearDecay:
 
     Attributes:
         lr: Learning rate before the decay.
-        steps: Number of steps in the whole training.
-        decay: Fraction of all steps, the last ones, over which the rate falls; 0 for a constant rate.
+        steps: Number of steps in the whole run.
+        decay: Fraction of the steps, at the end of the run, over which the rate falls; 0 for a constant rate.
     """
 
     lr: float
@@ -18,7 +18,7 @@ class LinearDecay:
     decay: float = 0.0
 
     def __call__(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Return the learning rate at a step, counted from 0."""
         if not self.decay:
             return self.lr
         left = 1 - step / self.steps

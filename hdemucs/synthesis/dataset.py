@@ -21,11 +21,11 @@ FORMATS = ("wav", "flac")
 
 @dataclass(frozen=True)
 class Task:
-    """A song to make and write; the fields are those of `write_songs`.
+    """A song to make and write.
 
     Attributes:
-        folder: Folder of this song.
-        seed: Seed of this song.
+        folder: Folder of the song.
+        seed: Seed of the song.
         seconds: Duration in seconds; None for a full song.
         held_out: Whether it is a held-out song.
         format: One of `FORMATS`.
@@ -49,10 +49,10 @@ def write_songs(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Make songs for training in `out/train` and held-out songs for evaluation in `out/test`, in 16 bits.
+    """Write 16-bit songs for training to `out/train`, and held-out songs for evaluation to `out/test`.
 
-    Songs that exist are kept, so a run that was stopped continues where it stopped, and songs can be added
-    later. The folder of a song appears only when it is complete. The songs do not depend on `jobs`.
+    Existing songs are kept, so an interrupted call continues where it stopped, and songs can be added later.
+    The folder of a song appears only when it is complete. The songs do not depend on `jobs`.
 
     Args:
         out: Output folder.
@@ -61,11 +61,11 @@ def write_songs(
         seed: Seed of the first song; further songs count up from it.
         seconds: Duration of each song in seconds; None for full songs.
         format: One of `FORMATS`.
-        jobs: Number of processes; each takes one core and 1 GB of memory, up to 3 GB for full songs.
-        progress: Called with the number of songs that exist so far, and of all songs.
+        jobs: Number of processes; each uses one core and 1 GB of memory, or up to 3 GB for full songs.
+        progress: Called with the number of songs that exist so far, and their total.
 
     Returns:
-        Number of songs that were made by this call.
+        Number of songs made by this call.
 
     Raises:
         OptionError: A number is out of range, or the format is unknown.
@@ -93,14 +93,19 @@ def write_songs(
 
 
 def make(task: Task) -> None:
-    """Make one song and write it; raises the errors of `write_songs`."""
+    """Make one song and write it, with the same errors as `write_songs`."""
     write_song(make_song(task.seed, task.seconds, held_out=task.held_out), task.folder, task.format)
 
 
 def write_song(song: Multitrack, folder: Path, format: str = "wav") -> None:
-    """Write the stems and the mixture of a song, and `song.yaml`, which describes it: all of them or nothing.
+    """Write stems, mixture and description (`song.yaml`) of a song: either all of them or none.
 
     Stems are rounded to 16 bits before they are added up, so the mixture is their exact sum in the files too.
+
+    Args:
+        song: Song to write.
+        folder: Folder to create.
+        format: One of `FORMATS`.
 
     Raises:
         OutputError: The folder exists or cannot be written, or the disk is full.

@@ -1,4 +1,4 @@
-"""Songs from a seed: written, played, sung and mixed."""
+"""Makes songs from a seed: writes, plays, sings and mixes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ from hdemucs.synthesis.voice.vocals import Singing, Window, cast_singers, render
 from hdemucs.synthesis.voice.voices import Voice, find_voices
 
 STEMS = ("drums", "bass", "other", "vocals")
-_TRIES = 8  # excerpts that are considered to find one with singing
-_SUNG_SHARE = 0.4  # of the excerpt, if there is one with so much singing
+_TRIES = 8  # excerpts to draw in search of one with singing
+_SUNG_SHARE = 0.4  # fraction of an excerpt that must be sung to end the search
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def make_song(
     """Make a song. The same seed, sounds and voices give the same song.
 
     Args:
-        seed: Seed of everything random.
+        seed: Seed of all random choices.
         seconds: Duration of an excerpt from anywhere in the song, in seconds; None for the full song, which
-            lasts two to five minutes. Training takes shorter excerpts than the default.
+            lasts two to five minutes. Training uses shorter excerpts than the default.
         held_out: Whether to use the genres, instruments and voices that are reserved for evaluation.
         voices: Voices to choose from; None for all that are installed.
         sounds: Sounds to choose from; None for all that are installed.
@@ -172,7 +172,7 @@ def _bass(
 def _other(
     form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
 ) -> tuple[np.ndarray, list[str]]:
-    """Render the accompaniment: the stem, and role and instrument of each part."""
+    """Render the accompaniment: the stem, and the role and instrument of each part."""
     layers = _choose_layers(form.genre, rng)
     stem = silence(window.seconds)
     names = []
@@ -192,7 +192,7 @@ def _other(
 
 
 def _choose_layers(genre: Genre, rng: np.random.Generator) -> list[Layer]:
-    """Draw the parts of the accompaniment: at least two or three where the genre has so many."""
+    """Draw the parts of the accompaniment: at least two or three, if the genre has that many."""
     layers = [layer for layer in genre.layers if rng.random() < layer.chance]
     rest = [layer for layer in genre.layers if layer not in layers]
     wanted = int(rng.integers(2, 4))
@@ -209,7 +209,7 @@ def _extra_takes(role: str, rng: np.random.Generator) -> int:
 
 
 def _next_take(notes: Sequence[Note], rng: np.random.Generator) -> list[Note]:
-    """Play notes again, with different imprecision in time, tuning and loudness."""
+    """Vary the timing, tuning and loudness of notes, as a musician would in another take."""
     cents = rng.uniform(-0.06, 0.06)
     late = rng.uniform(0.0, 0.012)
     return [
@@ -224,7 +224,7 @@ def _next_take(notes: Sequence[Note], rng: np.random.Generator) -> list[Note]:
 
 
 def _set_level(audio: np.ndarray, level: float) -> np.ndarray:
-    """Scale audio to an RMS level in dB where it sounds: pauses must not make a part louder in between."""
+    """Scale audio to an RMS level in dB, measured without pauses so that these do not raise the level."""
     power = (audio**2).mean(axis=0)
     loud = power[power > power.max(initial=0) * 1e-3]
     if not len(loud):

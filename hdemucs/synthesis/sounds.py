@@ -1,6 +1,6 @@
-"""Every recorded sound that songs are made from, with the Debian package it comes in and its licence.
+"""Every recorded sound that songs are made from, with the Debian package that contains it and its licence.
 
-Trained weights and demo clips are distributed under the MIT licence, so the sounds in them must allow that.
+Trained weights and demo clips are distributed under the MIT licence, so the sounds behind them must allow it.
 Sounds whose licence is copyleft, share-alike or unclear are therefore held out: they appear only in held-out
 songs, which evaluate a model and are never distributed. Held-out songs thus have instruments that models
 were not trained on.
@@ -20,10 +20,10 @@ class Sound:
     Attributes:
         name: Name in this table and in a song's description.
         kind: `soundfont` (sf2 or sf3), `kit` (a Hydrogen drum kit) or `one-shots` (a folder of audio files).
-        path: Where the package installs it.
+        path: Path at which the package installs it.
         package: Debian package that contains it.
         licence: SPDX identifier, or a short description where there is none.
-        stated_in: Where the licence is stated.
+        stated_in: File or place that states the licence.
         character: `acoustic` or `electronic` for drums; empty for soundfonts, which contain both.
         held_out: Whether it is reserved for held-out songs.
     """

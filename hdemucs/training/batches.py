@@ -1,4 +1,4 @@
-"""Batches to train on: songs, excerpts, their order, and augmentation on the device.
+"""Training batches: songs, excerpts, their order, and augmentation on the device.
 
 Letters in shapes: B batch, S sources, R = S + 1 rows (the last is the rest of the mixture), C channels,
 L samples.
@@ -23,20 +23,19 @@ from hdemucs.workers import start_worker
 
 
 class Batches:
-    """Batches of one process, epoch by epoch; to be entered as a context before `ready`.
+    """Batches of one process, epoch by epoch; a context manager, to be entered before `prepare`.
 
-    Everything random depends on the seed, the epoch and the step alone, so that a run can be resumed at any
-    step.
+    All randomness depends only on the seed, the epoch and the step, so that a run can be resumed at any step.
 
     Args:
-        excerpts: Returns the excerpts of an epoch, counted from 0.
-        order: Which of them make which batch.
+        excerpts: Function that returns the excerpts of an epoch, counted from 0.
+        order: Assignment of excerpts to batches.
         augment: Augmentation of a batch.
-        synthesis: Songs synthesised for one epoch each, which may be none.
-        workers: Number of processes that read; 0 to read in this one.
+        synthesis: Songs synthesised for each epoch, possibly none.
+        workers: Number of worker processes that read excerpts; 0 to read them in this process.
         seed: Seed of the augmentation.
         device: Device of the batches.
-        rank: Index of this process among all that train.
+        rank: Index of this process among those that train together.
     """
 
     def __init__(
@@ -69,19 +68,20 @@ class Batches:
     ) -> None:
         self._synthesis.__exit__(kind, error, trace)
 
-    def ready(self, epoch: int, interrupt: Interrupt) -> bool:
-        """Wait until the songs of an epoch, counted from 0, are there; False if interrupted."""
-        return self._synthesis.ready(epoch, interrupt)
+    def prepare(self, epoch: int, interrupt: Interrupt) -> bool:
+        """Wait until the songs of an epoch, counted from 0, exist; returns False if interrupted."""
+        return self._synthesis.prepare(epoch, interrupt)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's part of each batch of an epoch, augmented.
+        """Yield this process's share of each batch of an epoch, augmented.
 
         Args:
             epoch: Index of the epoch, from 0.
             start: Index of the first step, to resume in the middle of an epoch.
 
         Yields:
-            Rows `[B, R, C, L]`, whose sum is the mixture, and which sources are known `[B, S]`.
+            Rows `[B, R, C, L]` float32, which add up to the mixture, and the mask of the known sources,
+            `[B, S]` bool.
 
         Raises:
             AudioError: A song can no longer be read.
@@ -103,7 +103,7 @@ class Batches:
 def step_generator(
     seed: int, epoch: int, step: int, purpose: str, device: torch.device, rank: int = 0
 ) -> torch.Generator:
-    """Random number generator for one purpose in one step, the same whenever that step is done."""
+    """Create the random number generator for one purpose in one step, identical whenever that step is run."""
     words = [seed, epoch, step, rank, *purpose.encode()]
     state = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
     return torch.Generator(device).manual_seed(state)
@@ -115,7 +115,7 @@ def _start_worker(_: int) -> None:
 
 @contextlib.contextmanager
 def _errors_of_workers() -> Iterator[None]:
-    """Reduce an error from a worker, whose message is a whole traceback, to the original message."""
+    """Reduce the message of an error from a worker, which is a full traceback, to the original message."""
     try:
         yield
     except HDemucsError as error:

@@ -1,4 +1,4 @@
-"""A `Trainer` and its parts, built from a configuration: each part gets what it needs, and no more."""
+"""Builds a `Trainer` from a configuration; each of its parts receives only the settings it needs."""
 
 import torch
 from accelerate import Accelerator
@@ -25,12 +25,12 @@ from hdemucs.training.validation import Validation
 def build_trainer(
     config: Config, network: Network, songs: Scan, run: Run, on_step: StepCallback | None = None
 ) -> Trainer:
-    """Trainer of a network, ready to start, or to continue from the run's checkpoint.
+    """Build a trainer that is ready to start, or to continue from the run's checkpoint.
 
     Args:
         config: Checked configuration.
         network: Network to train.
-        songs: Songs to train on and to validate with.
+        songs: Songs for training and validation.
         run: Folder of the run.
         on_step: Called after each step on the main process.
     """
@@ -67,7 +67,7 @@ def build_trainer(
 
 
 def on_cpu(config: Config) -> bool:
-    """Whether to train on the CPU; left to itself, accelerate would choose devices other than CUDA, too."""
+    """Whether to train on the CPU; by default, accelerate would also choose devices such as MPS."""
     return config.device == "cpu" or (config.device is None and not torch.cuda.is_available())
 
 
@@ -79,7 +79,7 @@ def _batches(config: Config, network: Network, songs: Scan, run: Run, accelerato
     repitch = Repitch(**vars(settings.repitch)) if settings.repitch.probability else None
     synthesis = OnlineSynthesis(
         config.synthesis,
-        run.made,
+        run.songs,
         epochs=config.epochs,
         seed=config.seed,
         main=accelerator.is_main_process,
@@ -87,7 +87,7 @@ def _batches(config: Config, network: Network, songs: Scan, run: Run, accelerato
 
     def excerpts(epoch: int) -> Excerpts:
         return Excerpts(
-            [*songs.train, *synthesis.of(epoch)],
+            [*songs.train, *synthesis.songs(epoch)],
             network.sources,
             sample_rate=rate,
             audio_channels=network.audio_channels,

@@ -1,4 +1,4 @@
-"""Curves of the losses and the SDR, as an image and for TensorBoard."""
+"""Loss and SDR curves, as an image and for TensorBoard."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def _number(value: float | None) -> float:
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """Numbers in nested objects, with their paths."""
+    """Flatten nested objects to pairs of a path and a number."""
     pairs: list[tuple[str, float]] = []
     for key, value in record.items():
         if isinstance(value, dict):

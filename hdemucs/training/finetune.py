@@ -1,4 +1,4 @@
-"""The start of fine-tuning: a trained network, output layers for other sources, frozen weights."""
+"""Prepares fine-tuning: loads a trained network, replaces output layers for new sources, freezes weights."""
 
 import re
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from hdemucs.suggest import hint
 
 @dataclass(frozen=True)
 class Inherited:
-    """What a network takes over from the one it starts from; `str` of it is a line for the log.
+    """What a network inherits from the model it starts from; `str()` of it is a line for the log.
 
     Attributes:
-        init: What it starts from.
+        init: Model it starts from, as given to `initialise`.
         kept: Sources whose output weights are kept.
         new: Sources with randomly initialised output weights.
         dropped: Sources of the original network that are left out.
@@ -40,27 +40,27 @@ class Inherited:
 def initialise(
     init: str, sources: Sequence[str] | None = None, *, seed: int = 0
 ) -> tuple[Network, Inherited]:
-    """Load a trained network to train further: all of it trainable, in float32 and training mode.
+    """Load a trained network for fine-tuning, with all weights trainable, in float32 and training mode.
 
     Args:
         init: Registered name, path, or `hf://user/repo`; with `#k` the k-th member of a bag, counted from 1.
-        sources: Sources to separate, in order; None for those it was trained for. Sources of the same name
-            keep their outputs, in whatever order, and new ones start from random weights. Everything else
+        sources: Sources to separate, in order; None for those it was trained for. Sources that it already
+            has keep their output weights, in any order; new ones start from random weights. Everything else
             is kept, including sample rate, channels and segment.
         seed: Seed of the random weights.
 
     Returns:
-        The network, and what it takes over.
+        The network, and what it inherits.
 
     Raises:
-        TrainingError: `init` is a bag and no member is chosen, or it has no such member; or the network
-            cannot have these sources.
+        TrainingError: `init` is a bag without a chosen member, or has no such member; or the network cannot
+            be built for these sources.
         UnknownModelError, DownloadError, CheckpointError: The model cannot be loaded.
     """
     origin = _member(init)
     wanted = origin.sources if sources is None else list(sources)
     try:
-        # Always a new network: the tensors of a file may be mapped from it, or not be trainable.
+        # Always a new network, as the loaded tensors may be memory-mapped or not trainable.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = type(origin).from_config(replace(origin.config, sources=tuple(wanted)))
@@ -78,7 +78,7 @@ def initialise(
 
 
 def _member(init: str) -> Network:
-    """The network that `init` names, which may be a member of a bag."""
+    """Load the network that `init` names, which may be a member of a bag."""
     spec, number = init, None
     match = re.fullmatch(r"(.+)#(\d+)", init)
     if match and not Path(init).exists():
@@ -98,7 +98,7 @@ def _member(init: str) -> Network:
 
 @torch.no_grad()
 def _copy_weights(origin: Network, model: Network, kept: Sequence[str]) -> None:
-    """Copy the weights of `origin` into `model`; of those with values per source, only the ones of `kept`."""
+    """Copy the weights of `origin` to `model`; where there are some per source, only those of `kept`."""
     axes = model.source_axes()
     weights = origin.state_dict()
     for name, value in model.state_dict().items():
@@ -112,7 +112,7 @@ def _copy_weights(origin: Network, model: Network, kept: Sequence[str]) -> None:
 
 
 def _by_source(value: Tensor, axis: int, sources: int) -> Tensor:
-    """View `[S, ...]` of a weight along whose `axis` the sources lie, each with its channels and parts."""
+    """View a weight as `[S, ...]`; along `axis` it holds all values of one source, then those of the next."""
     return value.unflatten(axis, (sources, -1)).movedim(axis, 0)
 
 
@@ -121,7 +121,7 @@ def freeze(model: Network, patterns: Sequence[str]) -> int:
 
     Args:
         model: Network whose parameters are frozen.
-        patterns: Patterns of parameter names, as for files: `freq_encoder.*`, `*.lstm.*`.
+        patterns: Shell-style patterns of parameter names: `freq_encoder.*`, `*.lstm.*`.
 
     Returns:
         Number of frozen values.

@@ -9,10 +9,10 @@ SIGNALS = ("SIGINT", "SIGTERM")
 
 
 class Interrupt:
-    """Context in which the first signal only sets `asked`; a second one acts as it would outside."""
+    """Context manager in which the first signal only sets `requested`; a second one acts as usual."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -27,7 +27,7 @@ class Interrupt:
         self._restore()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
         self._restore()
 
     def _restore(self) -> None:

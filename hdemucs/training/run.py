@@ -22,7 +22,7 @@ class Run:
     - `checkpoint.pt`: Everything needed to resume.
     - `best.safetensors`: The best model so far, for `hdemucs separate --model`.
     - `curves.png`, `tensorboard/`: Curves of the losses and the SDR.
-    - `songs/`: Songs synthesised for this epoch and the next, while training.
+    - `songs/`: Songs synthesised for the current epoch and the next, only while training.
 
     Args:
         folder: Folder of the run.
@@ -38,11 +38,11 @@ class Run:
         self.best = folder / "best.safetensors"
         self.curves = folder / "curves.png"
         self.tensorboard = folder / "tensorboard"
-        self.made = folder / "songs"
+        self.songs = folder / "songs"
 
     @classmethod
     def existing(cls, folder: Path) -> "Run":
-        """Run that was started before.
+        """Open a run that was started before.
 
         Raises:
             TrainingError: The folder does not hold a run.
@@ -54,12 +54,20 @@ class Run:
         return run
 
     def refuse_existing(self) -> None:
-        """Raise TrainingError if the folder already holds a run."""
+        """Make sure that the folder does not already hold a run.
+
+        Raises:
+            RunExistsError: It does.
+        """
         if self.initial.exists():
             raise RunExistsError(self.folder)
 
     def record(self, line: Mapping[str, Any]) -> None:
-        """Append a line to the metrics; numbers that are not finite become null, as JSON has no NaN."""
+        """Append a line to the metrics; numbers that are not finite become null, as JSON has no NaN.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
         clean = {key: _jsonable(value) for key, value in line.items()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -69,11 +77,11 @@ class Run:
             raise write_error(self.metrics, error) from error
 
     def history(self, kind: str) -> list[dict[str, Any]]:
-        """Recorded lines of a kind, `step` or `epoch`; the partial line of a killed process is skipped."""
+        """Read the recorded lines of a kind, `step` or `epoch`; a partial line left by a crash is skipped."""
         return [line for line in self._lines() if line.get("kind") == kind]
 
     def rewind(self, steps: int) -> None:
-        """Discard what was recorded after this many steps since the start of the run: it will be repeated."""
+        """Discard the metrics recorded after the first `steps` steps of the run, which will be repeated."""
         kept = [json.dumps(line) + "\n" for line in self._lines() if line["total_steps"] <= steps]
         write_whole(self.metrics, "".join(kept))
 
@@ -104,7 +112,7 @@ class Run:
                 ) from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """State to resume from, or None before the first checkpoint.
+        """Load the state to resume from; None before the first checkpoint.
 
         Raises:
             TrainingError: The file is damaged.
@@ -113,7 +121,7 @@ class Run:
             return None
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises exceptions of any kind for a damaged file
+        except Exception as error:  # torch raises all kinds of exceptions for a damaged file
             raise TrainingError(f"{self.checkpoint} is damaged; start a new run in another folder") from error
         return state
 

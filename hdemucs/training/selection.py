@@ -1,6 +1,6 @@
 """Checkpoint selection: the trained weights and their averages, the best of which becomes the run's model.
 
-Several decays are averaged at once, since which one is best differs between trainings (arXiv 2111.03600,
+Averages with several decays are kept, since the best decay differs from run to run (arXiv 2111.03600,
 section 5).
 """
 
@@ -20,20 +20,20 @@ from hdemucs.optim.averages import WeightAverage
 from hdemucs.training.validation import Scores, Validation
 
 WEIGHTS = "weights"
-"""Name of the trained weights themselves, beside those of the averages."""
+"""Name of the trained weights themselves, alongside the names of the averages."""
 
 
 class CheckpointSelection:
-    """Keeps averages of a network's weights, and the best of all in validation as a model file.
+    """Keeps averages of a network's weights, and writes whichever weights validate best to a model file.
 
     Args:
         network: Network being trained.
         validation: Validation that scores the weights and their averages.
-        file: Where the best model is written; None where another process does it.
+        file: Path of the model file; None in processes that must not write it.
         per_step: Decays of the averages updated every step.
         per_epoch: Decays of the averages updated every epoch.
         criterion: `sdr` to select by the highest mean SDR, `loss` by the lowest loss.
-        provenance: What to note in the model file beside its scores.
+        provenance: Metadata for the model file, in addition to its scores.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CheckpointSelection:
         self._file = file
         self._criterion = criterion
         self._provenance = dict(provenance or {})
-        # A network of its own for validation: accelerate changes how the trained one computes.
+        # Validation uses a copy, as accelerate changes the forward pass of the trained network.
         self._evaluated = copy.deepcopy(network).eval().requires_grad_(False)
         self._per_step = {f"step average {decay:g}": WeightAverage(network, decay) for decay in per_step}
         self._per_epoch = {
@@ -63,31 +63,31 @@ class CheckpointSelection:
         self._best: float | None = None
 
     def after_step(self) -> None:
-        """Update the averages of every step."""
+        """Update the per-step averages."""
         for average in self._per_step.values():
             average.update()
 
     def after_epoch(self, epoch: int, steps: int, *, validate: bool = True) -> dict[str, Any] | None:
-        """Update the averages of every epoch, score all, and write the best as the model if none was better.
+        """Update the per-epoch averages, validate, and write the best weights if they beat all earlier ones.
 
         Args:
             epoch: Number of epochs done.
             steps: Number of steps done since the start of the run.
-            validate: Whether this epoch is followed by a validation.
+            validate: Whether to validate after this epoch.
 
         Returns:
-            Validation entries of a line of metrics, with those of every set of weights under `candidates`;
-            None if there was no validation.
+            Scores of the chosen weights, to be recorded, with those of all sets of weights under
+            `candidates`; None if there was no validation.
         """
         for average in self._per_epoch.values():
             average.update()
         if not self._validation.songs:
-            # Nothing tells which is best; in experience an average is better than the weights.
+            # There is no telling which is best, but an average usually beats the weights themselves.
             self._write(next(iter(self._averages), WEIGHTS), epoch, steps, None)
             return None
         if not validate:
             return None
-        scores = {name: self._validation(self._with(name)) for name in (WEIGHTS, *self._averages)}
+        scores = {name: self._validation(self._load(name)) for name in (WEIGHTS, *self._averages)}
         ranks = {name: score.rank(self._criterion) for name, score in scores.items()}
         chosen = max(ranks, key=lambda name: ranks[name])
         if self._best is None or ranks[chosen] > self._best:
@@ -101,7 +101,7 @@ class CheckpointSelection:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """State for the checkpoint."""
+        """Return the state to save in a checkpoint."""
         averages = {name: average.state_dict() for name, average in self._averages.items()}
         return {"averages": averages, "best": self._best}
 
@@ -111,8 +111,8 @@ class CheckpointSelection:
             average.load_state_dict(state["averages"][name])
         self._best = state["best"]
 
-    def _with(self, name: str) -> Network:
-        """The network for validation, with the trained weights or with one of the averages."""
+    def _load(self, name: str) -> Network:
+        """Load the trained weights or one of the averages into the network for validation."""
         weights: Mapping[str, Tensor] = (
             self._network.state_dict() if name == WEIGHTS else self._averages[name].state
         )
@@ -130,7 +130,7 @@ class CheckpointSelection:
             **self._provenance,
             "validation": None if scores is None else scores.as_dict(),
         }
-        save(self._with(name), self._file, provenance=_without_nan(provenance))
+        save(self._load(name), self._file, provenance=_without_nan(provenance))
 
 
 def _without_nan(value: Any) -> Any:

@@ -39,7 +39,7 @@ def train(
         overrides: Settings that replace those of the configuration, each `key=value`.
         out: Folder of the run; None for `runs/NAME`.
         progress: Called after each step.
-        scanning: Called with the number of files checked and of all files while the songs are scanned.
+        scanning: Called during the scan of the songs, with the number of files checked and their total.
 
     Returns:
         The run; its `best` is the model file.
@@ -47,7 +47,7 @@ def train(
     Raises:
         TrainingError: The configuration or the songs cannot be used, or the loss became infinite or NaN.
         CheckpointError, UnknownModelError, DownloadError: The model to start from cannot be loaded.
-        SynthesisError, WorkerError: Songs cannot be synthesised, or a process that did so was killed.
+        SynthesisError, WorkerError: Songs cannot be synthesised, or a worker process was killed.
         OutputError: The run cannot be written.
         KeyboardInterrupt: Training was interrupted; the run can be resumed.
     """
@@ -61,7 +61,7 @@ def train(
                 model, songs = _prepare(settings, scanning)
                 log.info("%s", songs.report())
                 write_whole(run.config, dump(settings))
-                # Last, since this file makes the folder a run.
+                # Written last, since this file marks the folder as a run.
                 save(model, run.initial, provenance={"init": settings.init, "seed": settings.seed})
         _train(run, settings, processes, progress, scanning)
     return run
@@ -70,7 +70,7 @@ def train(
 def check(
     config: str, overrides: Sequence[str] = (), *, scanning: ScanCallback | None = None
 ) -> tuple[Config, Network, Scan]:
-    """Do everything that `train` does before training, without writing anything; same arguments and errors.
+    """Prepare a run as `train` does, without writing anything or training; same arguments and errors.
 
     Returns:
         The resolved configuration, the network before training, and the songs.
@@ -82,10 +82,21 @@ def check(
 def resume(
     folder: Path, *, progress: StepCallback | None = None, scanning: ScanCallback | None = None
 ) -> Run:
-    """Resume a run from its last checkpoint; other arguments, result and errors as for `train`.
+    """Resume a run from its last checkpoint.
 
-    An interrupted run repeats what it would have done, exactly on a CPU, as long as its songs and its
-    `config.yaml` are unchanged. To train for longer, raise `epochs` in that file.
+    The run continues just as if it had not been interrupted, exactly so on a CPU, as long as its songs and
+    its `config.yaml` are unchanged. To train for longer, raise `epochs` in that file.
+
+    Args:
+        folder: Folder of the run.
+        progress: Called after each step.
+        scanning: Called during the scan of the songs, with the number of files checked and their total.
+
+    Returns:
+        The run; its `best` is the model file.
+
+    Raises:
+        TrainingError: The folder does not hold a run, or any other error of `train`.
     """
     run = Run.existing(folder)
     settings = load_config(str(run.config))
@@ -95,10 +106,10 @@ def resume(
 
 
 def _prepare(config: Config, scanning: ScanCallback | None) -> tuple[Network, Scan]:
-    """The network before training, and the songs for it."""
+    """Create the network before training, and scan the songs for it."""
     if config.init:
-        model, carried = initialise(config.init, config.sources, seed=config.seed)
-        log.info("%s", carried)
+        model, inherited = initialise(config.init, config.sources, seed=config.seed)
+        log.info("%s", inherited)
         return model, _scan(config, model.sources, model.sample_rate, scanning)
     songs = _scan(config, config.sources, config.excerpts.sample_rate, scanning)
     with torch.random.fork_rng(devices=[]):
@@ -147,14 +158,14 @@ def _train(
     with _logging_to(run, processes.is_main_process):
         model = load(run.initial)
         assert not isinstance(model, Bag)
-        # The main process scans the songs first, unless that is done; the others read what it found.
+        # The main process scans the songs first, unless they are cached; the others read the cache.
         with processes.main_process_first():
             songs = _scan(config, model.sources, model.sample_rate, scanning)
         if config.freeze:
             log.info("%d parameters are frozen", freeze(model, config.freeze))
         parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         log.info(
-            "%s: %.2f M trainable parameters, sources %s; %d songs to train on, %d to validate with",
+            "%s: %.2f M trainable parameters, sources %s; %d songs for training, %d for validation",
             type(model).__name__,
             parameters / 1e6,
             ", ".join(model.sources),
@@ -166,7 +177,7 @@ def _train(
 
 @contextmanager
 def _processes(config: Config) -> Iterator[PartialState]:
-    """The processes that train together, as torchrun or accelerate launched them; one without these."""
+    """Join the processes that torchrun or accelerate launched to train together; without these, one alone."""
     processes = PartialState(cpu=on_cpu(config))
     try:
         yield processes

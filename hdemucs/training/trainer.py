@@ -35,7 +35,7 @@ log = logging.getLogger("hdemucs.training")
 
 @dataclass(frozen=True)
 class Step:
-    """A step that has been done, for a progress display.
+    """A completed step, for a progress display.
 
     Attributes:
         epoch: Number of the epoch, from 1.
@@ -53,26 +53,27 @@ class Step:
 
 
 StepCallback = Callable[[Step], None]
+"""Called after each step, on the main process."""
 
 
 class Trainer:
     """Trains a network, and resumes from the run's checkpoint if there is one.
 
-    Everything random depends on the seed and the number of the step alone: a resumed run repeats what it
-    would have done, exactly on a CPU with the same number of threads.
+    All randomness depends only on the seed and the step number: a resumed run continues just as if it had not
+    been interrupted, exactly so on a CPU with the same number of threads.
 
     Args:
         network: Network to train, on the accelerator's device.
-        objective: What is minimised.
+        objective: Objective to minimise.
         optimizer: Optimiser of the network's parameters.
-        schedule: Learning rate of a step, counted from 0 over the whole run.
+        schedule: Function that maps a step, counted from 0 over the whole run, to its learning rate.
         batches: Batches to train on.
-        selection: Averages of the weights, and choice of the best.
+        selection: Averages of the weights, and selection of the best.
         run: Folder of the run, for checkpoints and metrics.
         accelerator: Devices, processes and precision.
         epochs: Number of epochs.
-        validate_every: Number of epochs between validations; the last epoch always has one.
-        accumulate: Number of equal parts of a batch that are computed one after the other.
+        validate_every: Number of epochs between validations; the last epoch always ends with one.
+        accumulate: Number of equal parts of a batch that are processed one after another.
         clip: Maximum norm of the gradient; None for no limit.
         compile: Whether to compile the network.
         checkpoint_minutes: Minutes between checkpoints within an epoch.
@@ -130,12 +131,12 @@ class Trainer:
     # --- the loop
 
     def train(self) -> None:
-        """Train to the last epoch, or until Ctrl-C, after which the step is finished and everything saved.
+        """Train to the last epoch; on Ctrl-C or SIGTERM, finish the current step, save everything and stop.
 
         Raises:
             TrainingError: The loss or its gradient is not finite.
             AudioError: A song can no longer be read.
-            OutputError: The run cannot be written; the last complete checkpoint stays.
+            OutputError: The run cannot be written; the last complete checkpoint is kept.
             KeyboardInterrupt: Training was interrupted, and everything is saved.
         """
         started, before = time.monotonic(), self.epoch + self.step / self.batches.order.steps
@@ -144,14 +145,14 @@ class Trainer:
                 self._wait_for_songs(interrupt)
                 self._train_epoch(interrupt)
                 self._finish_epoch()
-                an_epoch = (time.monotonic() - started) / (self.epoch - before)
-                log.info("time left: %s", timedelta(0, round(an_epoch * (self.epochs - self.epoch))))
-                if self.epoch < self.epochs and self._any_process(interrupt.asked):
+                per_epoch = (time.monotonic() - started) / (self.epoch - before)
+                log.info("time left: %s", timedelta(0, round(per_epoch * (self.epochs - self.epoch))))
+                if self.epoch < self.epochs and self._any_process(interrupt.requested):
                     self._stop()
         log.info("done: the model is %s", self.run.best)
 
     def _wait_for_songs(self, interrupt: Interrupt) -> None:
-        if self._any_process(not self.batches.ready(self.epoch, interrupt)):
+        if self._any_process(not self.batches.prepare(self.epoch, interrupt)):
             self._save()
             self._stop()
 
@@ -163,9 +164,9 @@ class Trainer:
             self.step += 1
             self.total_loss += values["loss"]
             self._report_step(values)
-            stop = self._any_process(interrupt.asked)
+            stop = self._any_process(interrupt.requested)
             due = self._any_process(time.monotonic() - saved > 60 * self.checkpoint_minutes)
-            # The last step is followed by validation, and then by a checkpoint anyway.
+            # After the last step, there is a checkpoint anyway, once the epoch has been validated.
             if (stop or due) and self.step < self.batches.order.steps:
                 self._save()
                 saved = time.monotonic()
@@ -173,7 +174,7 @@ class Trainer:
                     self._stop()
 
     def _finish_epoch(self) -> None:
-        """Average, validate, report, and save a checkpoint."""
+        """Update the averages, validate, report, and save a checkpoint."""
         loss = self.total_loss / self.batches.order.steps
         self.epoch, self.step, self.total_loss = self.epoch + 1, 0, 0.0
         scores = self._validate()
@@ -201,11 +202,11 @@ class Trainer:
     # --- one step
 
     def train_step(self, stems: Tensor, known: Tensor) -> dict[str, float]:
-        """Do one step on this process's part of a batch.
+        """Do one step on this process's share of a batch.
 
         Args:
             stems: Augmented rows `[B, R, C, L]`.
-            known: Which sources are known, `[B, S]`.
+            known: Mask of the known sources, `[B, S]` bool.
 
         Returns:
             Values to record: those of `backward`, the norm of the `gradient`, and the learning rate `lr`.
@@ -230,15 +231,15 @@ class Trainer:
         return values
 
     def backward(self, stems: Tensor, known: Tensor) -> dict[str, float]:
-        """Add the gradients of one batch, of which each process has a part.
+        """Accumulate the gradients of one batch, of which each process has a share.
 
         Args:
             stems: Augmented rows `[B, R, C, L]`.
-            known: Which sources are known, `[B, S]`.
+            known: Mask of the known sources, `[B, S]` bool.
 
         Returns:
             `loss`, the total objective, and the other values of `Objective`, averaged over all processes; NaN
-            for a source that no example of some process knows.
+            for a source that some process has no example of.
         """
         parts = list(zip(stems.chunk(self.accumulate), known.chunk(self.accumulate), strict=True))
         loss = torch.zeros((), device=self.accelerator.device)
@@ -328,7 +329,7 @@ class Trainer:
             self.run.rewind(self.total_steps)
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
-        """Restore the optimiser's state, but not its settings: those may have been changed since."""
+        """Restore the optimiser's state but not its settings, which may have been changed since."""
         settings = [
             {name: value for name, value in group.items() if name != "params"}
             for group in self.optimizer.param_groups

@@ -1,4 +1,4 @@
-"""Scores of a model on full validation songs, separated as a user would separate them."""
+"""Scores models on full validation songs, separated just as a user would separate them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,8 +22,8 @@ class Scores:
     """Scores of a model, averaged over songs.
 
     Attributes:
-        loss: Training loss of full songs, without the penalty.
-        sdr: SDR as defined by the MDX challenge, in dB, by source; over the songs whose true stem is known.
+        loss: Training loss on full songs, without the penalty.
+        sdr: SDR of each source in dB, as defined by the MDX challenge, over the songs in which it is known.
     """
 
     loss: float
@@ -35,7 +35,7 @@ class Scores:
         return _mean(self.sdr.values())
 
     def rank(self, criterion: str) -> float:
-        """Value by which models are compared, higher being better; NaN is worst.
+        """Return the value by which models are compared; higher is better, and NaN is worst.
 
         Args:
             criterion: `sdr` for the highest mean SDR, `loss` for the lowest loss.
@@ -44,7 +44,7 @@ class Scores:
         return -math.inf if math.isnan(value) else value
 
     def as_dict(self) -> dict[str, Any]:
-        """Entries of a line of metrics."""
+        """Return the scores as they are recorded in the metrics."""
         return {"loss": self.loss, "mean_sdr": self.mean_sdr, "sdr": self.sdr}
 
 
@@ -52,10 +52,10 @@ class Validation:
     """Scores models on validation songs, which the processes share among themselves.
 
     Args:
-        songs: Songs that are not trained on; maybe none.
-        objective: Objective whose loss is reported.
+        songs: Songs that are not trained on; may be empty.
+        objective: Objective that provides the loss.
         overlap: Overlap of neighbouring segments, as a fraction of a segment.
-        accelerator: Its processes share the songs; its device runs the model.
+        accelerator: Processes that share the songs, and the device that runs the model.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Validation:
         self._accelerator = accelerator
 
     def __call__(self, model: Model) -> Scores:
-        """Mean scores of a model, which is in evaluation mode, over all songs."""
+        """Score a model, which must be in evaluation mode, and return the mean over all songs."""
         world, rank = self._accelerator.num_processes, self._accelerator.process_index
         scores = [self._score(model, song) for song in self.songs[rank::world]]
         return mean_scores(gather_object(scores) if world > 1 else scores)
@@ -88,14 +88,14 @@ class Validation:
 
 
 def _finite_sdr(stems: Tensor, estimates: Tensor) -> list[float]:
-    """SDR of each source in dB; NaN for a model whose output has become infinite or NaN."""
+    """SDR of each source in dB; NaN if the model's output is infinite or NaN anywhere."""
     if not estimates.isfinite().all():
         return [math.nan] * len(stems)
     return sdr(stems, estimates).tolist()
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Mean over songs; that of each source over the songs in which it is known."""
+    """Average scores over songs; the SDR of a source over the songs in which it is known."""
     means = {source: _mean([score.sdr[source] for score in scores]) for source in scores[0].sdr}
     return Scores(sum(score.loss for score in scores) / len(scores), means)
 

@@ -66,7 +66,7 @@ def test_songs_are_found_in_train_and_valid_but_never_in_test(tmp_path: Path):
     assert scanned.sources == MUSDB
     assert scanned.problems == []
     assert scanned.report() == (
-        "2 songs to train on (0.00 h), 1 to validate with; sources: drums, bass, other, vocals"
+        "2 songs for training (0.00 h), 1 for validation; sources: drums, bass, other, vocals"
     )
 
 
@@ -183,7 +183,7 @@ def test_a_damaged_stem_is_unknown(tmp_path: Path):
     assert f"{song / 'bass.wav'}: is not audio, or is damaged" in report
     assert f"{song / 'other.wav'}: has NaN or infinite samples near" in report
     assert f"{song / 'vocals.wav'}: has no samples; the stem is treated as unknown" in report
-    assert "no song has the stem bass; nothing is learnt about it" in report
+    assert "no song has the stem bass; the model cannot learn it" in report
 
 
 def test_a_damaged_mixture_is_ignored(tmp_path: Path):
@@ -221,7 +221,7 @@ def test_a_mixture_that_is_not_the_sum_of_its_stems_is_reported(tmp_path: Path):
     save(song / "mixture.wav", 0.9 * noise(RATE, seed=9))
     scanned = scan([tmp_path])
     assert "the stems do not add up to the mixture (off by " in lines(scanned)
-    assert "their sum is trained on" in lines(scanned)
+    assert "their sum is used instead" in lines(scanned)
     expected = torch.stack([scanned.train[0].stems([name], RATE, 2)[0] for name in MUSDB]).sum(0)
     torch.testing.assert_close(scanned.train[0].stems(MUSDB, RATE, 2).sum(0), expected)
 

@@ -11,7 +11,7 @@ import yaml
 from hdemucs.audio import codecs
 from hdemucs.cli import main
 from hdemucs.pretrained import Card, cards
-from hdemucs.training.config.published import names_of_configs
+from hdemucs.training.config.published import config_names
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.world import SHORT, SMALL, write_world
 from tests.test_install import project
@@ -117,6 +117,6 @@ def test_the_site_is_built_without_warnings(tmp_path: Path) -> None:
 
 def test_the_tables_name_every_format_model_and_config() -> None:
     assert f"\n{codecs.markdown_table()}\n" in (ROOT / "docs" / "separate.md").read_text(encoding="utf-8")
-    for page, names in (("models.md", [card.name for card in cards()]), ("finetune.md", names_of_configs())):
+    for page, names in (("models.md", [card.name for card in cards()]), ("finetune.md", config_names())):
         rows = re.findall(r"^\|.*", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)
         assert [name for name in names if not any(f"`{name}`" in row for row in rows)] == [], page

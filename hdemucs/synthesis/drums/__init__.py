@@ -1,1 +1,1 @@
-"""Drum kits, drum machines and the drummer who plays them."""
+"""Drum kits, drum machines, and the drummer who plays them."""

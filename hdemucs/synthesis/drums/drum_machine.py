@@ -55,7 +55,7 @@ def _time(seconds: float) -> np.ndarray:
 
 
 def _stereo(stroke: np.ndarray) -> np.ndarray:
-    """Normalise and fade out a mono stroke; dual mono, float32 `[2, length]`."""
+    """Normalise a mono stroke, fade it out and return it as dual mono, float32 `[2, length]`."""
     stroke = stroke / np.abs(stroke).max()
     stroke[-_length(0.01) :] *= np.linspace(1, 0, _length(0.01))
     return np.repeat(stroke[None].astype(np.float32), 2, axis=0)
@@ -107,7 +107,7 @@ def _snare(rng: np.random.Generator) -> np.ndarray:
 
 
 def _clap(rng: np.random.Generator) -> np.ndarray:
-    """Bursts of noise some milliseconds apart, for several hands, and a longer one for the room."""
+    """Bursts of noise a few milliseconds apart for several hands, and a longer one for the room."""
     band = (rng.uniform(600, 1000), rng.uniform(3000, 9000))
     clap = _noise(0.6, rng.uniform(0.06, 0.15), band, rng) * 0.7
     for hand in range(3):

@@ -1,4 +1,4 @@
-"""The drummer: puts a kit together from several, and plays the hits of a score on it."""
+"""The drummer: assembles a kit, possibly from several, and plays the hits of a score on it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -33,7 +33,7 @@ def choose_kit(
         character: `acoustic` or `electronic`; electronic kits may be synthesised.
         drums: Drums that the kit must have, keys of `kits.DRUMS`.
         sounds: Sounds to choose from.
-        rng: Source of the choice.
+        rng: Random generator for the choice.
 
     Returns:
         The kit, and its name for a song's description.
@@ -69,7 +69,7 @@ def _draw(choices: Sequence[tuple[Sound, int]], rng: np.random.Generator) -> tup
 
 
 def _one_of_each(sound: Sound, kit: Kit, rng: np.random.Generator) -> Kit:
-    """Choose one stroke per drum if these are one-shots, which are unrelated to each other."""
+    """Choose one stroke per drum if the sound consists of one-shots, which are unrelated to each other."""
     if sound.kind != "one-shots":
         return kit
     return {drum: [strokes[rng.integers(len(strokes))]] for drum, strokes in kit.items()}
@@ -110,14 +110,14 @@ def tune_kit(kit: Kit, rng: np.random.Generator) -> Kit:
 
 
 def _tune(stroke: np.ndarray, speed: int) -> np.ndarray:
-    """Play a stroke back at `speed` tenths of its speed."""
+    """Play a stroke back at `speed` tenths of its original speed."""
     if speed == 10:
         return stroke
     return resample_poly(stroke, 10, speed, axis=1).astype(np.float32)
 
 
 def _damp(stroke: np.ndarray, decay: float) -> np.ndarray:
-    """Let a stroke decay sooner, by a factor of e in `decay` seconds on top of its own decay."""
+    """Make a stroke decay faster, by a factor of e in `decay` seconds on top of its own decay."""
     if decay > 1.5:
         return stroke
     time = np.arange(stroke.shape[1], dtype=np.float32) / RATE
@@ -127,16 +127,17 @@ def _damp(stroke: np.ndarray, decay: float) -> np.ndarray:
 def play_kit(hits: Sequence[Hit], kit: Kit, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """Play hits on a kit.
 
-    Soft hits use a softer stroke of the kit, if it has one, and are duller. A hi-hat chokes the one before.
+    Soft hits use a softer stroke of the kit, if it has one, and sound duller. Each hi-hat stroke chokes the
+    previous one.
 
     Args:
-        hits: Hits in any order; those outside the song, and on drums that the kit lacks, are left out.
+        hits: Hits in any order; those outside the song, or on drums that the kit lacks, are left out.
         kit: Kit as returned by `tune_kit`.
         seconds: Duration of the result in seconds.
-        rng: Source of small differences between hits.
+        rng: Random generator for small differences between hits.
 
     Returns:
-        The unmixed drums, float32 `[2, length]`.
+        The unmixed drums, float32 `[2, length]` at `RATE`.
     """
     length = round(seconds * RATE)
     audio = np.zeros((2, length), np.float32)
@@ -167,7 +168,7 @@ def play_kit(hits: Sequence[Hit], kit: Kit, seconds: float, rng: np.random.Gener
 
 
 def _choke(stroke: np.ndarray, seconds: float) -> np.ndarray:
-    """Fade a stroke out after some seconds."""
+    """Fade a stroke out, starting after `seconds`."""
     if seconds * RATE >= stroke.shape[1]:
         return stroke
     end = round((seconds + _CHOKE) * RATE)

@@ -16,7 +16,7 @@ from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.sounds import Sound
 
 Kit = dict[str, list[np.ndarray]]
-"""Drum -> its strokes from soft to hard, float32 `[2, length]`; the hardest of a drum peaks at 1."""
+"""Drum -> its strokes from soft to hard, float32 `[2, length]` at `RATE`; the hardest one peaks at 1."""
 
 DRUMS: dict[str, tuple[int, ...]] = {
     "kick": (36, 35),
@@ -43,7 +43,7 @@ DRUMS: dict[str, tuple[int, ...]] = {
 
 _ESSENTIAL = ("kick", "snare", "closed")
 
-# The first pattern found in the lower-case name of an instrument or file tells which drum it is.
+# The first pattern that matches the lower-case name of an instrument or file determines its drum.
 _NAMES = (
     ("kick", r"kick|bass ?_?drum|\bbd|^bd_|drum_bass"),
     ("rim", r"roll|stick|rim|click"),
@@ -64,24 +64,24 @@ _NAMES = (
 )
 _GM_KITS = {"acoustic": (0, 8, 16, 32, 40), "electronic": (24, 25)}
 _CYMBALS = ("open", "ride", "bell", "crash", "splash")
-_LONGEST = 4.0  # seconds kept of a stroke; in a mix, a crash is not heard for longer
-_SILENCE = 1e-3  # of the peak; quieter samples at either end of a stroke are cut
+_LONGEST = 4.0  # seconds kept of a stroke; even a crash is not audible for longer in a mix
+_SILENCE = 1e-3  # relative to the peak; quieter samples at either end of a stroke are cut
 
 
 def classify(name: str) -> str | None:
-    """Tell which drum the name of an instrument or file stands for; None if it is none of `DRUMS`."""
+    """Identify the drum that an instrument or file is named after; None if it is not in `DRUMS`."""
     return next((drum for drum, pattern in _NAMES if re.search(pattern, name.lower())), None)
 
 
 def kit_choices(sounds: Sequence[Sound], character: str) -> list[tuple[Sound, int]]:
-    """List the kits of a character among sounds.
+    """List the kits of one character.
 
     Args:
         sounds: Sounds to choose from.
         character: `acoustic` or `electronic`.
 
     Returns:
-        Pairs of a sound and a preset in its drum bank, 0 for sounds other than soundfonts.
+        Pairs of a sound and a preset in its drum bank; the preset is 0 for sounds other than soundfonts.
     """
     choices = [(sound, 0) for sound in sounds if sound.kind != "soundfont" and sound.character == character]
     for sound in sounds:
@@ -92,19 +92,19 @@ def kit_choices(sounds: Sequence[Sound], character: str) -> list[tuple[Sound, in
 
 
 def load_kit(sound: Sound, preset: int, drums: Iterable[str]) -> Kit:
-    """Load drums of one sound.
+    """Load drums from one sound.
 
     Args:
-        sound: Soundfont, kit or one-shots. The strokes of a drum are unrelated if these are one-shots,
-            otherwise they are one drum struck from soft to hard.
-        preset: Preset in the drum bank of a soundfont; others ignore it.
+        sound: Soundfont, kit or one-shots. The strokes of a drum in one-shots are unrelated; otherwise they
+            are the same drum, struck from soft to hard.
+        preset: Preset in the drum bank of a soundfont; ignored for other sounds.
         drums: Drums to load, keys of `DRUMS`.
 
     Returns:
-        Those of the drums that the sound has.
+        The requested drums, as far as the sound has them.
 
     Raises:
-        SynthesisError: The sound has no kick, snare or hi-hat.
+        SynthesisError: A kit or one-shots lack the kick, snare or closed hi-hat.
         AudioError: One of its files is damaged.
     """
     if sound.kind == "soundfont":
@@ -134,7 +134,7 @@ def _soundfont_drum(font: SoundFont, preset: int, drum: str) -> list[np.ndarray]
 
 @lru_cache(maxsize=16)
 def _hydrogen_kit(folder: Path) -> Kit:
-    """Read a kit of Hydrogen from its `drumkit.xml`; the first instrument that matches a drum is used."""
+    """Read a Hydrogen kit from its `drumkit.xml`; the first instrument that matches a drum is used."""
     text = (folder / "drumkit.xml").read_text(encoding="utf-8", errors="ignore")
     kit: Kit = {}
     for instrument in re.findall(r"<instrument>(.*?)</instrument>", text, re.DOTALL):
@@ -171,7 +171,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _normalise(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Trim strokes and sort them from soft to hard, the hardest peaking at 1; empty if all are silent."""
+    """Trim strokes, sort them from soft to hard and scale the hardest to 1; empty if all are silent."""
     peaks = [float(np.abs(stroke).max(initial=0)) for stroke in strokes]
     loudest = max(peaks, default=0.0)
     if loudest < 1e-4:
@@ -181,7 +181,7 @@ def _normalise(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _trim(stroke: np.ndarray, peak: float) -> np.ndarray:
-    """Cut silence at either end, and fade out so that the cut is not heard."""
+    """Cut silence at either end, and fade out so that the cut is inaudible."""
     loud = np.flatnonzero(np.abs(stroke).max(axis=0) > _SILENCE * peak)
     stroke = stroke[:, loud[0] : loud[-1] + 1].copy() if len(loud) else stroke[:, :1].copy()
     fade = min(stroke.shape[1], RATE // 50)

@@ -1,1 +1,1 @@
-"""Instruments: notes in, stereo audio out. Each kind is a file, and `families.py` has the table of all."""
+"""Instruments: notes in, stereo audio out. Each kind has its own file; `families.py` lists all of them."""

@@ -18,8 +18,8 @@ class Family:
     """Instruments that can stand in for one another.
 
     Attributes:
-        presets: All equally likely; one that is listed twice is twice as likely.
-        low: Lowest note of chords, as a MIDI number.
+        presets: Presets, all equally likely; one that is listed twice is twice as likely.
+        low: Lowest note of chords, as a MIDI note number.
         drive: Range of the amplifier's gain in dB; None for no amplifier.
     """
 
@@ -34,9 +34,9 @@ class Instrument:
 
     Attributes:
         name: Family and preset, for a song's description.
-        low: Lowest note of chords, as a MIDI number.
-        drive: Gain of its amplifier in dB; None for no amplifier. Applied in the mix, not by `play`.
-        player: Renders the notes.
+        low: Lowest note of chords, as a MIDI note number.
+        drive: Gain of its amplifier in dB, applied in the mix and not by `play`; None for no amplifier.
+        player: Player that renders the notes.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Instrument:
     player: Player
 
     def play(self, notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> np.ndarray:
-        """Render notes to float32 `[2, length]`; see `Player.play`."""
+        """Render notes to float32 `[2, length]` at `RATE`; see `Player.play`."""
         return self.player.play(notes, seconds, rng)
 
 
-# Presets that sound like voices are left out, since such sounds would not be in the vocals' stem.
+# Presets that sound like voices are left out, since they would not be in the vocals stem.
 FAMILIES: dict[str, Family] = {
     "piano": Family(programs(0, 1, 2, 3), low=54),
     "electric piano": Family(programs(4, 5) + patches("electric piano"), low=53),
@@ -99,7 +99,7 @@ def choose_instrument(family: str, sounds: Sequence[Sound], rng: np.random.Gener
     Args:
         family: Key of `FAMILIES`.
         sounds: Recorded sounds to choose from, either all for training or all held out.
-        rng: Source of every choice.
+        rng: Random generator for every choice.
     """
     row = FAMILIES[family]
     drive = float(rng.uniform(*row.drive)) if row.drive else None

@@ -1,4 +1,4 @@
-"""Soundfonts, rendered into arrays by fluidsynth (the package pyfluidsynth)."""
+"""Soundfonts, rendered to arrays by fluidsynth (package pyfluidsynth)."""
 
 import ctypes
 import mmap
@@ -18,7 +18,7 @@ from hdemucs.synthesis.sounds import Sound
 DRUM_BANK = 128
 _BLOCK = 64  # samples that fluidsynth renders at once: events take effect at block boundaries
 _BEND_RANGE = 12  # semitones at either end of the pitch wheel
-_GAIN = 0.5  # float output does not clip; this only keeps levels near those of other instruments
+_GAIN = 0.5  # keeps levels near those of other instruments; float output cannot clip
 _SETTINGS = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.dynamic-sample-loading": 1}
 _TRANSPOSITIONS = (-4, -3, -2, 0, 0, 0, 0, 2, 3, 4)
 
@@ -49,7 +49,14 @@ def programs(*numbers: int) -> tuple[Program, ...]:
 
 @dataclass(frozen=True)
 class ProgramPlayer:
-    """One program of one soundfont; arguments as for `SoundFont.play`."""
+    """One program of one soundfont.
+
+    Attributes:
+        label: Soundfont and program, for a song's description.
+        font: Soundfont.
+        program: General MIDI program number from 0.
+        transpose: Transposition in semitones, see `SoundFont.play`.
+    """
 
     label: str
     font: "SoundFont"
@@ -57,13 +64,13 @@ class ProgramPlayer:
     transpose: int
 
     def play(self, notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> np.ndarray:
-        """Render notes to float32 `[2, length]`; every take is the same."""
+        """Render notes to float32 `[2, length]` at `RATE`; all takes are identical, and `rng` is not used."""
         return self.font.play(notes, seconds, self.program, transpose=self.transpose)
 
 
 @dataclass(frozen=True)
 class SoundFont:
-    """A soundfont file. Equal calls of `play` return equal arrays: each uses a new synthesiser."""
+    """A soundfont file. Identical calls of `play` return identical arrays, as each uses a new synthesiser."""
 
     path: Path
 
@@ -77,12 +84,12 @@ class SoundFont:
         """Render notes with one preset.
 
         Args:
-            notes: In any order. Those that start before 0 or after the end are skipped.
-            seconds: Length of the result. Notes still sounding at the end are cut off.
+            notes: Notes in any order. Those that start before 0 or after the end are skipped.
+            seconds: Duration of the result in seconds. Notes still sounding at the end are cut off.
             program: General MIDI program number from 0.
             bank: Bank number; 128 for drum kits.
-            transpose: Semitones by which keys are played higher and then bent back down. Samples recorded
-                for other keys sound at the same pitch, which makes further timbres from one preset.
+            transpose: Semitones by which keys are played higher, then bent back down. The pitch stays the
+                same, but recordings of other keys are used, which gives one preset several timbres.
 
         Returns:
             Float32 `[2, length]` at `RATE`.
@@ -115,10 +122,10 @@ class SoundFont:
 
 
 def fluidsynth() -> Any:
-    """The module of pyfluidsynth.
+    """Import the pyfluidsynth module.
 
     Raises:
-        SynthesisError: The package or the library that it binds is not installed.
+        SynthesisError: The package, or the library that it wraps, is not installed.
     """
     try:
         import fluidsynth as module
@@ -146,7 +153,7 @@ def _synthesiser(path: Path) -> Iterator[tuple[Any, int]]:
 
 
 def _render(write: Callable[..., int], audio: np.ndarray, start: int, end: int) -> int:
-    """Fill samples `start` to `end` and return where rendering has got to."""
+    """Render samples `start` to `end` in place, and return the position reached."""
     end = min(end, audio.shape[1])
     if end > start:
         left, right = (row.ctypes.data_as(ctypes.c_void_p) for row in audio)
@@ -155,7 +162,7 @@ def _render(write: Callable[..., int], audio: np.ndarray, start: int, end: int) 
 
 
 def _write_float() -> Callable[..., int]:
-    """`fluid_synth_write_float`, which pyfluidsynth does not bind: its 16-bit output has random dither."""
+    """Bind `fluid_synth_write_float`, which pyfluidsynth lacks; the 16-bit output has random dither."""
     pointer, number = ctypes.c_void_p, ctypes.c_int
     arguments = (pointer, number, pointer, number, number, pointer, number, number)
     function: Callable[..., int] = fluidsynth().cfunc(
@@ -166,9 +173,9 @@ def _write_float() -> Callable[..., int]:
 
 @cache
 def _presets(path: Path) -> frozenset[tuple[int, int]]:
-    """Bank and program of every preset in a file.
+    """Read the bank and program of every preset in a file.
 
-    They are in its `phdr` chunk: records of 38 bytes, with a name of 20 bytes, then program and bank.
+    They are in its `phdr` chunk, in records of 38 bytes: a name of 20 bytes, followed by program and bank.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = data.rfind(b"pdtaphdr") + 12
@@ -180,9 +187,9 @@ def _presets(path: Path) -> frozenset[tuple[int, int]]:
 
 
 def _events(notes: Sequence[Note], seconds: float, transpose: int) -> list[tuple[int, int, int, int]]:
-    """Note-on and note-off events: block, key, velocity (0 for off), pitch bend in cents.
+    """Convert notes to note-on and note-off events: block, key, velocity (0 for off), pitch bend in cents.
 
-    Sorted by block; within one, note-offs come first.
+    Events are sorted by block; within a block, note-offs come first.
     """
     events = []
     for note in notes:

@@ -14,16 +14,16 @@ from scipy.signal import lfilter
 from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.sounds import Sound
 
-_LONGEST = 5.0  # seconds of a note
+_LONGEST = 5.0  # seconds: maximum duration of a note
 _PARTIALS = 60
-_VELOCITY_OCTAVES = 1.5  # by which the hardest stroke is brighter than the softest
+_VELOCITY_OCTAVES = 1.5  # octaves of brightness between the softest and the hardest stroke
 
 
 @dataclass(frozen=True)
 class StringPreset:
     """A kind of stringed instrument.
 
-    Not used in held-out songs, which measure a model on instruments that it has not been trained on.
+    It is not used in held-out songs, which evaluate a model on instruments that it was not trained on.
 
     Attributes:
         kind: Key of `STRINGS`.
@@ -59,9 +59,9 @@ class PluckedString:
             instruments, which have none.
         brightness: Frequency in Hz at which a stroke of medium force has lost a factor of e in amplitude.
         stiffness: Inharmonicity coefficient: partial n is sharp by `sqrt(1 + stiffness * n ** 2)`.
-        ring: Decay time constant of the lowest partials, in seconds.
-        damping: Increase in decay rate for each kHz: with 1, a partial at 1 kHz decays twice as fast.
-        release: Decay time constant after the end of a note, in seconds.
+        ring: Time constant of the decay of the lowest partials, in seconds.
+        damping: Increase in decay rate per kHz: with 1, a partial at 1 kHz decays twice as fast.
+        release: Time constant of the decay after the end of a note, in seconds.
         noise: Amplitude of finger or plectrum noise, relative to the tone.
     """
 
@@ -76,7 +76,7 @@ class PluckedString:
     noise: float
 
     def play(self, notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> np.ndarray:
-        """Render notes; see `Player.play`. Both channels are the same."""
+        """Render notes; see `Player.play`. Both channels are identical."""
         total = round(seconds * RATE)
         audio = np.zeros(total, np.float32)
         tones: dict[float, np.ndarray] = {}
@@ -97,7 +97,7 @@ class PluckedString:
 
 
 def _tones(string: PluckedString, pitch: float, rng: np.random.Generator) -> np.ndarray:
-    """One pitch played with the softest and with the hardest stroke, float32 `[2, length]`."""
+    """Render one pitch with the softest stroke and with the hardest one, float32 `[2, length]`."""
     frequency = 440 * 2 ** ((pitch - 69) / 12)
     n = np.arange(1, _PARTIALS + 1)
     partials = frequency * n * np.sqrt(1 + string.stiffness * n**2)

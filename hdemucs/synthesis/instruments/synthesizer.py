@@ -11,8 +11,8 @@ from hdemucs.synthesis.instruments.base import silence
 from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.sounds import Sound
 
-_TABLE = 4096  # samples of one cycle: read without interpolation, the error is near -70 dB
-_LOWEST_OCTAVE = 2  # MIDI octaves below share its wavetable
+_TABLE = 4096  # samples per cycle: without interpolation, the error is near -70 dB
+_LOWEST_OCTAVE = 2  # lower MIDI octaves share its wavetable
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Patch:
         attack: Rise time of the amplitude envelope, in seconds.
         decay: Time constant of the decay to the sustain level, in seconds.
         sustain: Level of a held note, from 0 to 1.
-        release: Time constant after the end of a note, in seconds.
+        release: Time constant of the decay after the end of a note, in seconds.
         cutoff: Frequency in Hz at which the low-pass filter's envelope ends.
         opening: Octaves above `cutoff` at which that envelope starts.
         sweep: Time constant of that envelope, or of the modulation index for FM, in seconds.
@@ -85,8 +85,8 @@ class Patch:
 
     def play(self, notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> np.ndarray:
         """Render notes; see `Player.play`. Oscillators start at random phases."""
-        # A time-varying low-pass is approximated by crossfading between two fixed ones: each note is faded
-        # from the input of the open filter to that of the closed one.
+        # A time-varying low-pass is approximated by crossfading each note from the input of a fixed open
+        # filter to that of a fixed closed one.
         opened, closed = silence(seconds), silence(seconds)
         total = closed.shape[1]
         for note in notes:
@@ -110,7 +110,7 @@ class Patch:
 
 
 def _oscillate(patch: Patch, pitch: float, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Unfiltered tone, float32 `[2, length]`, at times in seconds `[length]`."""
+    """Generate an unfiltered tone, float32 `[2, length]`, at times in seconds `[length]`."""
     frequency = 440 * 2 ** ((pitch - 69) / 12)
     if patch.wave == "fm":
         phase = 2 * np.pi * frequency * time
@@ -132,7 +132,7 @@ def _oscillate(patch: Patch, pitch: float, time: np.ndarray, rng: np.random.Gene
 
 
 def _read(table: np.ndarray, frequency: float, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Read a wavetable at a frequency in Hz; the phase is a 32-bit integer, which wraps by itself."""
+    """Read a wavetable at a frequency in Hz; the phase is a 32-bit integer, so that it wraps by itself."""
     increment = np.uint32(frequency / RATE * 2**32)
     phase = np.arange(length, dtype=np.uint32) * increment + np.uint32(rng.integers(2**32))
     return table[phase >> np.uint32(20)]
@@ -140,7 +140,7 @@ def _read(table: np.ndarray, frequency: float, length: int, rng: np.random.Gener
 
 @lru_cache(maxsize=128)
 def _table(wave: str, octave: int) -> np.ndarray:
-    """One band-limited cycle, float32 `[_TABLE]`, for the notes of an octave (0 starts at MIDI note 0)."""
+    """Compute one band-limited cycle, float32 `[_TABLE]`, for an octave (octave 0 starts at MIDI note 0)."""
     highest = 440 * 2 ** ((12 * (max(octave, _LOWEST_OCTAVE) + 1) - 69) / 12)
     count = max(1, min(_TABLE // 2 - 1, int(0.45 * RATE / highest)))
     n = np.arange(1, count + 1)

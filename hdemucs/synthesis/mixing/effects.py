@@ -16,8 +16,8 @@ from hdemucs.synthesis.score.notes import RATE
 
 FRAME = 64  # samples that share one measurement of the level
 _SILENCE = -120.0  # dB
-_KNEE = 6.0  # dB over which a compressor sets in
-_SHELF = 9.0  # dB at most that brightening asks of a shelf
+_KNEE = 6.0  # dB: width of a compressor's soft knee
+_SHELF = 9.0  # dB: maximum gain of the shelf in `brighten`
 
 
 def gain(decibels: float) -> np.float32:
@@ -32,8 +32,8 @@ class Band:
     Attributes:
         kind: `peak`, `low shelf`, `high shelf`, `low pass` or `high pass` (12 dB per octave).
         frequency: Centre or cutoff frequency in Hz.
-        gain: Gain in dB; passes ignore it.
-        q: Quality factor; a pass with 0.7 has no resonance.
+        gain: Gain in dB; ignored by `low pass` and `high pass`.
+        q: Quality factor; at 0.7, low and high passes have no resonance.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Band:
     q: float = 0.7
 
     def section(self) -> np.ndarray:
-        """Coefficients of its second-order section, from R. Bristow-Johnson's Audio EQ Cookbook."""
+        """Compute its second-order section `[6]`, after R. Bristow-Johnson's Audio EQ Cookbook."""
         amplitude = 10 ** (self.gain / 40)
         omega = 2 * np.pi * min(self.frequency, 0.47 * RATE) / RATE
         cosine, alpha = np.cos(omega), np.sin(omega) / (2 * self.q)
@@ -68,13 +68,13 @@ class Band:
 
 
 def equalise(audio: np.ndarray, bands: Iterable[Band]) -> np.ndarray:
-    """Filter audio with a chain of bands."""
+    """Filter audio with a chain of equaliser bands."""
     sections = [band.section() for band in bands]
     return sosfilt(np.array(sections), audio).astype(np.float32) if sections else audio
 
 
 def random_tone(rng: np.random.Generator, bands: int, amount: float) -> list[Band]:
-    """Draw broad peaks of up to `amount` dB at any frequency: no two recordings sound alike."""
+    """Draw broad peaks of up to `amount` dB at random frequencies, as no two recordings sound alike."""
     return [
         Band(
             "peak",
@@ -87,7 +87,7 @@ def random_tone(rng: np.random.Generator, bands: int, amount: float) -> list[Ban
 
 
 def _frame_levels(audio: np.ndarray) -> np.ndarray:
-    """Peak level of each frame over all channels, in dB of full scale."""
+    """Peak level of each frame over all channels, in dBFS."""
     length = audio.shape[-1]
     padded = np.pad(np.abs(audio).max(axis=0), (0, -length % FRAME))
     peaks = padded.reshape(-1, FRAME).max(axis=1)
@@ -103,14 +103,14 @@ def _per_sample(values: np.ndarray, length: int) -> np.ndarray:
 def compressor_gain(
     audio: np.ndarray, threshold: float, ratio: float, attack: float, release: float
 ) -> np.ndarray:
-    """Compute the gain of a compressor, for every sample.
+    """Compute the gain of a compressor for every sample.
 
-    After a peak the measured level falls by a constant number of dB per second. In the logarithmic domain
+    After a peak, the measured level falls by a constant number of dB per second. In the logarithmic domain,
     this is a running maximum, which numpy provides.
 
     Args:
-        audio: Audio to measure, its channels linked.
-        threshold: Level in dB of full scale above which it compresses.
+        audio: Audio to measure, with linked channels.
+        threshold: Level in dBFS above which the signal is compressed.
         ratio: Compression ratio, 2 to 20.
         attack: Time constant of the gain in seconds.
         release: Time in seconds in which the measured level falls by 8.7 dB, a factor of e.
@@ -129,9 +129,14 @@ def compressor_gain(
 
 
 def compress(audio: np.ndarray, depth: float, ratio: float, attack: float, release: float) -> np.ndarray:
-    """Compress audio with a threshold `depth` dB below its loud passages, most of whose level is made up for.
+    """Compress audio, and make up for most of the gain reduction.
 
-    `ratio`, `attack` and `release` are those of `compressor_gain`.
+    Args:
+        audio: Audio to compress, with linked channels.
+        depth: Distance of the threshold below the level of loud passages, in dB.
+        ratio: Compression ratio, 2 to 20.
+        attack: Attack in seconds, see `compressor_gain`.
+        release: Release in seconds, see `compressor_gain`.
     """
     loud = float(np.percentile(_frame_levels(audio), 95))
     if loud < -80:
@@ -141,11 +146,11 @@ def compress(audio: np.ndarray, depth: float, ratio: float, attack: float, relea
 
 
 def limiter_gain(audio: np.ndarray, ceiling: float, window: float = 0.02) -> np.ndarray:
-    """Compute the gain of a look-ahead limiter, for every sample.
+    """Compute the gain of a look-ahead limiter for every sample.
 
     Args:
-        audio: Audio to limit, its channels linked.
-        ceiling: Highest peak that remains, in dB of full scale.
+        audio: Audio to limit, with linked channels.
+        ceiling: Maximum peak of the result in dBFS.
         window: Time in seconds over which the gain is smoothed.
 
     Returns:
@@ -158,12 +163,12 @@ def limiter_gain(audio: np.ndarray, ceiling: float, window: float = 0.02) -> np.
 
 
 def saturate(audio: np.ndarray, drive: float, bias: float = 0.0) -> np.ndarray:
-    """Saturate like tape or a tube; the highest peak stays as high as it is.
+    """Saturate audio like tape or a tube, without changing its peak level.
 
     Args:
         audio: Audio to saturate.
         drive: Level in dB at which the highest peak enters the tanh curve.
-        bias: Offset on the curve, which adds even harmonics.
+        bias: Offset on the curve; adds even harmonics.
     """
     peak = np.abs(audio).max(initial=1e-9)
     factor = np.float32(gain(drive) / peak)
@@ -172,12 +177,12 @@ def saturate(audio: np.ndarray, drive: float, bias: float = 0.0) -> np.ndarray:
 
 
 def brighten(audio: np.ndarray, share: float, frequency: float = 7000.0) -> np.ndarray:
-    """Add highs to dull sounds, as engineers do: a high shelf, then an exciter for what is still missing.
+    """Add highs to dull sounds, as engineers do: with a high shelf, then with an exciter for the remainder.
 
     Args:
         audio: Audio to brighten.
-        share: Target level of the highs in dB, relative to the whole; brighter sounds stay as they are.
-        frequency: Frequency in Hz above which the highs start.
+        share: Target level of the highs in dB, relative to the full band; brighter sounds stay as they are.
+        frequency: Lower limit of the highs in Hz.
     """
     whole = float((audio**2).mean()) + 1e-12
     missing = share - 10 * np.log10(float((_above(audio, frequency) ** 2).mean()) / whole + 1e-12)
@@ -194,7 +199,7 @@ def brighten(audio: np.ndarray, share: float, frequency: float = 7000.0) -> np.n
 
 
 def _above(audio: np.ndarray, frequency: float) -> np.ndarray:
-    """What lies above a frequency."""
+    """High-pass audio at a frequency in Hz."""
     return sosfilt(butter(5, frequency, "high", fs=RATE, output="sos"), audio).astype(np.float32)
 
 
@@ -202,9 +207,9 @@ def amplify(audio: np.ndarray, drive: float, rng: np.random.Generator) -> np.nda
     """Play audio through a guitar amplifier and its cabinet.
 
     Args:
-        audio: Audio `[2, length]`, which is mixed to mono.
+        audio: Audio `[2, length]`, which is mixed down to mono.
         drive: Gain in dB before the tubes.
-        rng: Source of tone and cabinet.
+        rng: Random generator for tone and cabinet.
 
     Returns:
         Audio `[1, length]`, with peaks near 1.
@@ -234,13 +239,13 @@ class Space:
     """A reverberant space: a room, hall or plate.
 
     Attributes:
-        impulse: Impulse response, float32 `[2, length]`, with an energy of 1 per channel.
+        impulse: Impulse response, float32 `[2, length]`, with unit energy per channel.
     """
 
     impulse: np.ndarray
 
     def reverberate(self, audio: np.ndarray) -> np.ndarray:
-        """The reverb of the audio alone, cut to the audio's length."""
+        """Compute the wet signal alone, cut to the length of the audio."""
         return oaconvolve(audio, self.impulse, axes=-1)[:, : audio.shape[1]].astype(np.float32)
 
 
@@ -248,7 +253,7 @@ def draw_space(rng: np.random.Generator, seconds: tuple[float, float], delay: tu
     """Draw a space: early reflections, then noise that decays faster at high frequencies, in true stereo.
 
     Args:
-        rng: Source of the space.
+        rng: Random generator for the space.
         seconds: Shortest and longest reverberation time (RT60) at 1 kHz, in seconds.
         delay: Shortest and longest pre-delay in seconds.
     """
@@ -274,12 +279,12 @@ def draw_space(rng: np.random.Generator, seconds: tuple[float, float], delay: tu
 
 
 def echo(audio: np.ndarray, seconds: float, feedback: float, repeats: int = 5) -> np.ndarray:
-    """The echoes of a ping-pong delay alone, each duller than the one before.
+    """Compute the echoes of a ping-pong delay alone, each duller than the previous one.
 
     Args:
         audio: Audio `[2, length]`.
         seconds: Delay time in seconds.
-        feedback: Factor by which each echo is quieter than the one before.
+        feedback: Amplitude of each echo relative to the previous one.
         repeats: Number of echoes.
     """
     result = np.zeros_like(audio)
@@ -300,7 +305,7 @@ def chorus(audio: np.ndarray, rate: float, depth: float, rng: np.random.Generato
         audio: Audio `[2, length]`.
         rate: Modulation rate in Hz.
         depth: Difference between the shortest and the longest delay, in seconds.
-        rng: Source of the phases of the modulation.
+        rng: Random generator for the phases of the modulation.
     """
     position = np.arange(audio.shape[1], dtype=np.float64)
     wet = np.empty_like(audio)
@@ -317,7 +322,7 @@ def place(audio: np.ndarray, pan: float, width: float = 1.0) -> np.ndarray:
     Args:
         audio: Audio `[1, length]` or `[2, length]`.
         pan: Position from -1 (left) to 1 (right), at constant power.
-        width: Factor of the side signal: 0 makes stereo mono, 1 leaves it as it is.
+        width: Factor on the side signal: 0 makes stereo mono, 1 leaves it as it is.
 
     Returns:
         Audio `[2, length]`.
@@ -331,7 +336,7 @@ def place(audio: np.ndarray, pan: float, width: float = 1.0) -> np.ndarray:
 
 
 def loudness(audio: np.ndarray) -> float:
-    """Integrated loudness of audio `[2, length]` in LUFS, gated (ITU-R BS.1770-4); -120 for silence."""
+    """Measure gated, integrated loudness of audio `[2, length]` in LUFS (ITU-R BS.1770-4); -120 if silent."""
     weighted = equalise(audio, [Band("high shelf", 1682, 4.0, 0.707), Band("high pass", 38, q=0.5)])
     hop = RATE // 10
     usable = weighted.shape[1] // hop * hop

@@ -29,15 +29,15 @@ from hdemucs.synthesis.mixing.effects import (
 )
 from hdemucs.synthesis.score.notes import RATE
 
-# Loudness of the stems relative to the mixture in LU, with its deviation, as found in commercial recordings.
+# Mean and standard deviation of the stems' loudness relative to the mixture, in LU, in commercial recordings.
 _BALANCE = {"drums": (-3.3, 2.2), "bass": (-8.3, 2.2), "other": (-5.5, 2.2), "vocals": (-5.2, 2.0)}
 CEILING = -0.5
-"""Highest peak of mixtures and stems, in dB of full scale."""
+"""Maximum peak of mixtures and stems in dBFS."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What all channels of a song's mix have in common.
+    """Settings shared by all channels of a song's mix.
 
     Attributes:
         beat: Duration of a beat in seconds.
@@ -61,8 +61,8 @@ def draw_desk(beat: float, drive: float, rng: np.random.Generator) -> Desk:
 
     Args:
         beat: Duration of a beat in seconds.
-        drive: Amount of saturation that suits the genre, 0 to 1.
-        rng: Source of everything else.
+        drive: Amount of saturation typical of the genre, 0 to 1.
+        rng: Random generator for everything else.
     """
     return Desk(
         beat,
@@ -101,7 +101,10 @@ def mix_bass(audio: np.ndarray, drive: float | None, desk: Desk, rng: np.random.
         audio: Bass `[2, length]`, before the amplifier.
         drive: Gain of the amplifier in dB; None for no amplifier.
         desk: Mixing desk of the song.
-        rng: Source of the settings.
+        rng: Random generator for the settings.
+
+    Returns:
+        Mixed bass `[2, length]`.
     """
     direct = place(audio.mean(axis=0, keepdims=True), 0.0)
     if drive is not None and drive > -6 and rng.random() < 0.75:
@@ -130,11 +133,15 @@ def mix_part(
     """Mix a part of the accompaniment.
 
     Args:
-        takes: One take, or two or four takes of the same part, panned apart as double-tracked guitars are.
+        takes: One, two or four takes of the part, each `[2, length]`; several are panned apart, as is done
+            with double-tracked guitars.
         role: Role of the part, see `genres.Layer`.
         drive: Gain of the amplifier in dB; None for no amplifier.
         desk: Mixing desk of the song.
-        rng: Source of the settings.
+        rng: Random generator for the settings.
+
+    Returns:
+        Mixed part `[2, length]`.
     """
     sides = (0.0,) if len(takes) == 1 else (-1.0, 1.0, -0.6, 0.6)[: len(takes)]
     spread = rng.uniform(0.6, 1.0)
@@ -168,14 +175,17 @@ def mix_part(
 def mix_voice(
     audio: np.ndarray, desk: Desk, rng: np.random.Generator, *, lead: bool, pan: float = 0.0
 ) -> np.ndarray:
-    """Mix vocals: equalised, compressed twice, with plate reverb and delay.
+    """Mix vocals: equaliser, two compressors, plate reverb and delay.
 
     Args:
-        audio: Vocals, mono or stereo.
+        audio: Vocals `[1, length]` or `[2, length]`.
         desk: Mixing desk of the song.
-        rng: Source of the settings.
+        rng: Random generator for the settings.
         lead: Whether this is the lead; backing vocals are duller and wetter.
         pan: Position from -1 (left) to 1 (right).
+
+    Returns:
+        Mixed vocals `[2, length]`.
     """
     tone = [
         Band("high pass", float(rng.uniform(70, 140))),
@@ -204,7 +214,7 @@ def mix_voice(
 
 
 def balance(stems: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Set the loudness of each stem as in commercial recordings, with the variation between them."""
+    """Set the relative loudness of the stems, with the variation found in commercial recordings."""
     balanced = {}
     for name, stem in stems.items():
         middle, deviation = _BALANCE[name]
@@ -221,7 +231,7 @@ def duck(audio: np.ndarray, times: Sequence[float], depth: float, recovery: floa
         audio: Audio to duck.
         times: Times of the kicks in seconds.
         depth: Gain reduction at the kick in dB.
-        recovery: Time in seconds until the gain is back.
+        recovery: Time in seconds until the gain is back to normal.
     """
     curve = np.zeros(audio.shape[1], np.float32)
     dip = -depth * (1 - np.linspace(0, 1, max(1, round(recovery * RATE)), dtype=np.float32)) ** 2
@@ -236,9 +246,13 @@ def duck(audio: np.ndarray, times: Sequence[float], depth: float, recovery: floa
 def master(stems: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Send the stems through the mix bus: equaliser, compressor and limiter, the same for all stems.
 
+    Args:
+        stems: Stem of each source, `[2, length]`.
+        rng: Random generator for the settings.
+
     Returns:
-        Stems as loud together as commercial recordings, mostly -14 to -8 LUFS; neither a stem nor the mixture
-        peaks above `CEILING`.
+        Stems that together are as loud as commercial recordings, mostly -14 to -8 LUFS; neither a stem nor
+        the mixture peaks above `CEILING`.
     """
     tilt = [
         Band("low shelf", 120, float(rng.normal(0, 1.2))),
@@ -263,20 +277,20 @@ def master(stems: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[st
 
 
 def _through_amplifier(take: np.ndarray, drive: float | None, rng: np.random.Generator) -> np.ndarray:
-    """Amplify a take if its instrument has an amplifier, and set a common level."""
+    """Amplify a take if its instrument has an amplifier, and normalise its level."""
     if drive is not None and (drive > 6 or rng.random() < 0.7):
         take = amplify(take, drive, rng)
     return _normalise_level(take)
 
 
 def _normalise_level(audio: np.ndarray) -> np.ndarray:
-    """Scale audio to an RMS of 0.1 where it sounds."""
+    """Scale audio to an RMS of 0.1, measured without pauses."""
     power = (audio**2).mean(axis=0)
     loud = power[power > power.max(initial=0) * 1e-4]
     return audio * np.float32(0.1 / np.sqrt(loud.mean())) if len(loud) and loud.mean() > 1e-14 else audio
 
 
 def _tremolo(length: int, period: float, depth: float) -> np.ndarray:
-    """Gain of a tremolo for every sample, with its period in seconds."""
+    """Gain of a tremolo for every sample, float32 `[length]`; `period` is in seconds."""
     wave = np.sin(2 * np.pi * np.arange(length) / (RATE * period))
     return (1 - depth * (0.5 + 0.5 * wave)).astype(np.float32)

@@ -20,8 +20,8 @@ class Accompanist:
         form: Plan of the song.
         section: Section to play.
         low: MIDI note number of the bottom of the register.
-        pattern_rng: Source of the pattern; gives the same one in all sections of a kind.
-        feel_rng: Source of the imprecision that makes every note a little different.
+        pattern_rng: Random generator for the pattern, which is the same in all sections of a kind.
+        feel_rng: Random generator for the small deviations that make every note different.
     """
 
     form: Form
@@ -43,15 +43,15 @@ class Accompanist:
     def note(
         self, bar: int, step: float, length: float, pitch: float, level: float, delay: float = 0.0
     ) -> Note:
-        """A note with a player's imprecision in time and loudness.
+        """Create a note with a player's imprecision in time and loudness.
 
         Args:
             bar: Bar, counted from the start of the song.
-            step: Step of the bar.
-            length: Length in steps.
+            step: Step in the bar.
+            length: Duration in steps.
             pitch: MIDI note number.
             level: Loudness from 0 to 1, before the section's energy is taken into account.
-            delay: Seconds by which the note comes late.
+            delay: Delay of the note in seconds.
         """
         grid = self.form.grid
         start = max(0.0, grid.time(bar, step) + delay + 0.006 * self.feel_rng.standard_normal())
@@ -60,7 +60,14 @@ class Accompanist:
         return Note(start, max(end - start, 0.04), pitch, float(np.clip(velocity, 0.1, 1)))
 
     def voicings(self, size: int | None = None) -> dict[int, list[list[int]]]:
-        """The voiced chords of every bar, with smooth voice leading; `size` limits the notes of a chord."""
+        """Voice the chords of every bar, with smooth voice leading.
+
+        Args:
+            size: Maximum number of notes in a chord; None for no limit.
+
+        Returns:
+            For each bar, its chords as MIDI note numbers in ascending order.
+        """
         led: dict[int, list[list[int]]] = {}
         last: list[int] | None = None
         for bar in self.section.bars:
@@ -71,11 +78,11 @@ class Accompanist:
         return led
 
     def root(self, bar: int, step: float) -> int:
-        """Bass note of the chord at a step, for the left hand: a MIDI note number from 33 to 44."""
+        """Return the bass note of the chord at a step, for the left hand: MIDI note number 33 to 44."""
         return 33 + (self.section.chord(bar, step, self.steps).bass - 33) % 12
 
     def chord_at(self, led: list[list[int]], step: float) -> list[int]:
-        """Choose from the voiced chords of a bar, as `voicings` returns them, the one at a step."""
+        """Return the chord at a step, given the voiced chords of its bar from `voicings`."""
         return led[min(int(step * len(led) // self.steps), len(led) - 1)]
 
 
@@ -84,9 +91,9 @@ def play_layer(form: Form, layer: Layer, low: int, rng: np.random.Generator) -> 
 
     Args:
         form: Plan of the song.
-        layer: Role of the part, and the energy from which it plays.
+        layer: Role of the part, and the lowest energy at which it plays.
         low: MIDI note number of the bottom of the register.
-        rng: Source of the patterns and of the player's imprecision.
+        rng: Random generator for the patterns and the player's imprecision.
     """
     if layer.role == "lead":
         return lead_melody(form, low + 12, layer.entry, rng)
@@ -354,4 +361,4 @@ ROLES: dict[str, Callable[[Accompanist], list[Note]]] = {
     "oompah": _oompah,
     "bossa": _bossa,
 }
-"""Role -> function that plays it; the role `lead` plays melodies instead, see `melody.lead_melody`."""
+"""Role -> function that plays it. The role `lead` is not listed: see `melody.lead_melody`."""

@@ -9,7 +9,7 @@ from hdemucs.synthesis.score.harmony import nearest_pitch
 from hdemucs.synthesis.score.notes import Note
 
 LOWEST = 28  # MIDI note number of the low E string
-_BassNote = tuple[int, float, str]  # step of the bar, length in steps, interval or way to choose it
+_BassNote = tuple[int, float, str]  # step in the bar, duration in steps, interval or rule that chooses it
 
 _INTERVALS = {"root": 0, "octave": 12, "fifth": 7, "below": -5}
 
@@ -20,7 +20,7 @@ def play_bass(form: Form, style: str, rng: np.random.Generator) -> list[Note]:
     Args:
         form: Plan of the song.
         style: Key of `STYLES`.
-        rng: Source of the patterns, one per kind of section, and of the player's imprecision.
+        rng: Random generator for the patterns, one per kind of section, and the player's imprecision.
     """
     seed = int(rng.integers(2**32))
     notes: list[Note] = []
@@ -73,7 +73,7 @@ def _play_bar(
 
 
 def _in_range(pitch: int) -> int:
-    """Move a pitch by octaves into the two octaves above low E."""
+    """Transpose a pitch by octaves into the two octaves above low E."""
     while pitch < LOWEST:
         pitch += 12
     while pitch > LOWEST + 24:
@@ -196,4 +196,4 @@ STYLES: dict[str, Callable[[Section, int, int, np.random.Generator], list[_BassN
     "reese": _reese,
     "shuffle": _shuffle,
 }
-"""Bass style -> function of section, steps per bar, steps per beat and rng that draws a bar's pattern."""
+"""Bass style -> function that draws a bar's pattern from section, steps per bar, steps per beat and rng."""

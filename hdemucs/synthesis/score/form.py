@@ -9,7 +9,7 @@ from hdemucs.synthesis.score.grooves import Groove, make_groove
 from hdemucs.synthesis.score.harmony import PROGRESSIONS, Chord, MusicalKey, is_minor, parse_progression
 from hdemucs.synthesis.score.timing import Grid
 
-# Letters of `_KINDS`, each followed by the number of bars.
+# Sections, each a letter of `_KINDS` followed by the number of bars.
 _FORMS = (
     "I4 V8 C8 V8 C8 B4 C8 O4",
     "I4 V8 P4 C8 V8 P4 C8 S8 C8 O4",
@@ -38,8 +38,8 @@ class Section:
     Attributes:
         kind: `verse`, `chorus` and so on; sections of the same kind share chords and patterns.
         bars: Its bars, counted from the start of the song.
-        energy: Intensity from 0 to 1, which decides who plays and how hard.
-        chords: Chords of each bar, evenly spaced; repeated when the section is longer.
+        energy: Intensity from 0 to 1, which determines who plays and how hard.
+        chords: Chords of each bar, evenly spaced; repeated if the section has more bars.
         groove: Drum groove.
     """
 
@@ -55,7 +55,7 @@ class Section:
         return sum(map(ord, self.kind))
 
     def chord(self, bar: int, step: float, steps: int) -> Chord:
-        """Chord at a step of a bar; both may lie beyond the end, where the chords repeat."""
+        """Return the chord at a step in a bar; both may lie beyond the end, where the chords repeat."""
         bar += int(step // steps)
         chords = self.chords[(bar - self.bars.start) % len(self.chords)]
         return chords[int(step % steps * len(chords) // steps)]
@@ -63,7 +63,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Form:
-    """The plan of a song, shared by everybody who plays.
+    """The plan of a song, shared by all musicians.
 
     Attributes:
         genre: Genre of the song.
@@ -95,7 +95,7 @@ def make_form(genre: Genre, rng: np.random.Generator) -> Form:
         rng.choice(["minor", "minor", "dorian", "harmonic"] if minor else ["major", "major", "mixolydian"])
     )
     key = MusicalKey(int(rng.integers(12)), mode)
-    # Drawn for every groove, though only the first two are played: seeds keep their songs.
+    # All grooves are drawn, although only the first two are played: the songs of existing seeds depend on it.
     grooves = [make_groove(name, grid.steps, rng) for name in genre.grooves]
     sections: list[Section] = []
     bar = 0

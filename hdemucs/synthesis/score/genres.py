@@ -13,7 +13,7 @@ class Layer:
     """A part of the accompaniment that songs of a genre may have.
 
     Attributes:
-        role: How it plays: a key of `accompaniment.ROLES`, or `lead` for melodies.
+        role: Playing style: a key of `accompaniment.ROLES`, or `lead` for melodies.
         families: Instrument families to choose from.
         chance: Probability that a song has this part.
         entry: Lowest section energy at which it plays, 0 to 1.
@@ -30,15 +30,15 @@ class Genre:
     """A genre of music.
 
     Attributes:
-        name: Name in a song's title and description.
+        name: Name, used in a song's title and description.
         tempo: Lowest and highest tempo in beats per minute.
         progressions: Families of chord progressions, keys of `harmony.PROGRESSIONS`.
         grooves: Drum grooves, keys of `grooves.GROOVES`; songs play the first two.
         bass: Styles of bass line, keys of `basslines.STYLES`.
         basses: Families of bass instruments.
         layers: Parts of the accompaniment.
-        kits: Characters of drum kits: `acoustic`, `electronic` or both.
-        swing: Least and most swing, see `Grid.swing`.
+        kits: Characters of its drum kits: `acoustic`, `electronic` or both.
+        swing: Smallest and largest swing, see `Grid.swing`.
         swung: Which notes swing, see `Grid.swung`.
         beats: Beats per bar.
         division: Steps per beat.

@@ -14,7 +14,7 @@ _LEVELS = {"X": 0.95, "x": 0.8, "o": 0.55, "g": 0.28, "?": 0.5}
 GROOVES: dict[str, dict[str, str]] = yaml.safe_load(
     (files("hdemucs.synthesis.score") / "grooves.yaml").read_text(encoding="utf-8")
 )
-"""Name of a groove -> drum -> pattern of one bar, in the characters that the file explains."""
+"""Name of a groove -> drum -> pattern of one bar, in the notation that the file explains."""
 
 _FILLS = (
     {"snare": "............xoxX"},
@@ -49,7 +49,7 @@ class Groove:
     """Drum pattern of one bar, as played in all sections of a kind.
 
     Attributes:
-        strokes: Drum -> level at each step, 0 for no hit; negative levels are played now and then.
+        strokes: Drum -> level at each step, 0 for no hit; strokes with negative levels are optional.
     """
 
     strokes: dict[str, tuple[float, ...]]
@@ -61,12 +61,12 @@ class Groove:
 
 
 def make_groove(name: str, steps: int, rng: np.random.Generator) -> Groove:
-    """Vary a groove for one song: a kick more or less, ride instead of hi-hat, ghost notes, percussion.
+    """Vary a groove for one song: add or drop a kick, swap hi-hat for ride, add ghost notes or percussion.
 
     Args:
         name: Key of `GROOVES`.
         steps: Steps per bar; longer patterns are cut, shorter ones repeated.
-        rng: Source of the variations.
+        rng: Random generator for the variations.
     """
     strokes = {drum: list(_levels(pattern, steps)) for drum, pattern in GROOVES[name].items()}
     weak = [step for step in range(steps) if step % 4 == 2]
@@ -97,17 +97,17 @@ def play_groove(
     fill: bool,
     crash: bool,
 ) -> list[Hit]:
-    """Play a section.
+    """Play the drums of a section.
 
     Args:
         groove: Groove to repeat.
         grid: Metre and tempo.
         bars: Bars of the section, counted from the start of the song.
-        energy: Intensity from 0 to 1: below 0.35 only part of the kit plays, above 0.8 there are more
-            crashes, above 0.85 the hi-hat is open.
-        rng: Source of optional hits, fills and imprecision.
+        energy: Intensity from 0 to 1: below 0.35 only part of the kit is played, above 0.8 there are more
+            crashes, and above 0.85 the hi-hat is open.
+        rng: Random generator for optional hits, fills and imprecision.
         fill: Whether the section ends with a fill.
-        crash: Whether it starts with a crash cymbal.
+        crash: Whether the section starts with a crash cymbal.
 
     Returns:
         Hits, not in order of time.
@@ -152,13 +152,13 @@ def _fill(
 def _hit(
     grid: Grid, bar: int, step: int, drum: str, level: float, energy: float, rng: np.random.Generator
 ) -> Hit:
-    """A hit with a drummer's imprecision in time and loudness."""
+    """Create a hit with a drummer's imprecision in time and loudness."""
     velocity = level * (0.75 + 0.3 * energy) * (1 + 0.07 * rng.standard_normal())
     start = grid.time(bar, step) + 0.004 * rng.standard_normal()
     return Hit(max(start, 0.0), drum, float(np.clip(velocity, 0.05, 1.0)))
 
 
 def _levels(pattern: str, steps: int) -> Sequence[float]:
-    """Level of each step of a bar, cut or repeated to the bar's length."""
+    """Level at each step of a bar; the pattern is cut or repeated to fill the bar."""
     values = [-_LEVELS[mark] if mark == "?" else _LEVELS.get(mark, 0.0) for mark in pattern]
     return [values[step % len(values)] for step in range(steps)]

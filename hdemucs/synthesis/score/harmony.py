@@ -128,7 +128,7 @@ PROGRESSIONS: dict[str, tuple[str, ...]] = {
         "I IV/1 V/7 I",
     ),
 }
-"""Families of chord progressions; a song draws on those of its genre."""
+"""Families of chord progressions; a song uses those of its genre."""
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,14 @@ class MusicalKey:
 
 
 def parse_chord(word: str, key: MusicalKey) -> Chord:
-    """Read a roman numeral such as `IV`, `bVII`, `ii7`, `iim7b5` or `V/7` (over the scale's seventh degree).
+    """Parse a roman numeral such as `IV`, `bVII`, `ii7`, `iim7b5` or `V/7` (over the scale's seventh degree).
+
+    Args:
+        word: Roman numeral.
+        key: Key that it refers to.
 
     Raises:
-        ValueError: It is not a roman numeral.
+        ValueError: `word` is not a roman numeral.
     """
     match = re.fullmatch(r"(b?)([ivIV]+)(.*?)(?:/(\d))?", word)
     if match is None:
@@ -198,7 +202,7 @@ def is_minor(progression: str) -> bool:
 
 
 def parse_progression(text: str, key: MusicalKey) -> list[list[Chord]]:
-    """Read a progression of `PROGRESSIONS`: the chords of each bar."""
+    """Parse a progression of `PROGRESSIONS` into the chords of each bar."""
     return [[parse_chord(word, key) for word in bar.split("+")] for bar in text.split()]
 
 
@@ -231,12 +235,12 @@ def voice_chord(chord: Chord, previous: list[int] | None, low: int, size: int | 
 
 
 def _leap(notes: list[int], previous: list[int]) -> float:
-    """Semitones from each note to the nearest previous one, added up."""
+    """Sum of the distances from each note to the nearest previous one, in semitones."""
     return float(sum(min(abs(note - old) for old in previous) for note in notes))
 
 
 def nearest_pitch(pitch: float, classes: tuple[int, ...]) -> int:
-    """MIDI note number nearest to `pitch` that belongs to the pitch classes."""
+    """Return the MIDI note number nearest to `pitch` that belongs to one of the pitch classes."""
     return min(
         range(round(pitch) - 6, round(pitch) + 7), key=lambda n: (n % 12 not in classes, abs(n - pitch))
     )

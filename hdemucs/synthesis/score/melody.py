@@ -9,18 +9,18 @@ from hdemucs.synthesis.score.harmony import nearest_pitch
 from hdemucs.synthesis.score.notes import Note
 
 _VOCAL_SPREAD, _LEAD_SPREAD = 6.5, 9.0  # semitones to either side of the centre
-_REST_CHANCE = 0.06  # of a whole phrase
-_Rhythm = list[tuple[int, int]]  # step counted from the start of the phrase, length in steps
+_REST_CHANCE = 0.06  # probability that a whole phrase is left out
+_Rhythm = list[tuple[int, int]]  # step counted from the start of the phrase, duration in steps
 
 
 def sing_melody(form: Form, centre: float, rng: np.random.Generator, *, style: str = "sung") -> list[Note]:
-    """Write the vocal melody of a song: lower, shorter notes in verses, higher, longer ones in choruses.
+    """Write the vocal melody of a song: lower, shorter notes in verses; higher, longer ones in choruses.
 
     Args:
         form: Plan of the song.
         centre: MIDI note number of the middle of the singer's range.
-        rng: Source of the motifs, shared by sections of a kind, and of the singer's imprecision.
-        style: `sung`, `rapped` or `spoken`, which decides on the density of syllables.
+        rng: Random generator for the motifs, shared by sections of a kind, and the singer's imprecision.
+        style: `sung`, `rapped` or `spoken`, which determines the density of syllables.
     """
     silent = {"intro", "solo", "outro"} - ({"outro"} if rng.random() < 0.4 else set())
     if rng.random() < 0.15:
@@ -31,13 +31,13 @@ def sing_melody(form: Form, centre: float, rng: np.random.Generator, *, style: s
 
 
 def lead_melody(form: Form, centre: float, entry: float, rng: np.random.Generator) -> list[Note]:
-    """Write a lead instrument's melody for where the voice rests: intros, solos, and fills between phrases.
+    """Write a lead instrument's melody for the places where the voice rests: intros, solos and fills.
 
     Args:
         form: Plan of the song.
         centre: MIDI note number of the middle of the instrument's range.
         entry: Lowest section energy at which it fills in between sung phrases.
-        rng: Source of the melody.
+        rng: Random generator for the melody.
     """
     notes: list[Note] = []
     answers = rng.random() < 0.6
@@ -54,7 +54,7 @@ def lead_melody(form: Form, centre: float, entry: float, rng: np.random.Generato
 def _line(
     form: Form, section: Section, centre: float, spread: float, style: str, rng: np.random.Generator
 ) -> "_MelodicLine":
-    """Melody of a section; choruses are higher."""
+    """Set up the melody of a section; choruses are higher."""
     motif_rng = np.random.default_rng([round(centre * 10), section.number, form.key.tonic])
     return _MelodicLine(
         form, section, centre + 2.5 * (section.kind == "chorus"), spread, style, motif_rng, rng
@@ -67,12 +67,12 @@ class _MelodicLine:
 
     Attributes:
         form: Plan of the song.
-        section: Section that the melody belongs to.
+        section: Section in which the melody is heard.
         centre: MIDI note number of the middle of the range.
         spread: Semitones to either side of the centre.
         style: `sung`, `rapped`, `spoken` or `played`.
-        motif_rng: Source of the motifs; gives the same ones in all sections of a kind.
-        rng: Source of everything else.
+        motif_rng: Random generator for the motifs, which are the same in all sections of a kind.
+        rng: Random generator for everything else.
     """
 
     form: Form
@@ -84,7 +84,7 @@ class _MelodicLine:
     rng: np.random.Generator
 
     def notes(self) -> list[Note]:
-        """Phrases of two or four bars, built from two rhythmic motifs that recur as they do in songs."""
+        """Write phrases of two or four bars from two rhythmic motifs that recur, as in real songs."""
         grid, bars = self.form.grid, self.section.bars
         size = 2 if grid.bar > 1.6 or len(bars) % 4 else 4
         motifs = [
@@ -106,7 +106,7 @@ class _MelodicLine:
         return notes
 
     def _note(self, bar: int, step: int, length: int, pitch: float, legato: bool) -> Note:
-        """A note with a singer's imprecision; `legato` connects it to the next one."""
+        """Create a note with a singer's imprecision; `legato` connects it to the next one."""
         grid = self.form.grid
         start = max(0.0, grid.time(bar, step) + 0.012 * self.rng.standard_normal())
         held = 0.95 if legato else self.rng.uniform(0.8, 1.0)
@@ -138,10 +138,10 @@ def _rhythm(steps: int, step: float, style: str, energy: float, rng: np.random.G
 
     Args:
         steps: Steps in the phrase.
-        step: Duration of a step in seconds, so that syllables keep the rate of speech at any tempo.
-        style: See `_MelodicLine`.
+        step: Duration of a step in seconds, so that syllables keep the pace of speech at any tempo.
+        style: Style as in `_MelodicLine`.
         energy: Energy of the section; loud sections have longer notes.
-        rng: Source of the rhythm.
+        rng: Random generator for the rhythm.
     """
     if style == "rapped":
         seconds, breath, start = (0.14, 0.2, 0.3), rng.uniform(0.03, 0.15), 0

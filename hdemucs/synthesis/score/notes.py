@@ -1,4 +1,4 @@
-"""Notes: what a score consists of, and what instruments and singers play."""
+"""Notes: the elements of a score, which instruments play and singers sing."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Musical time: from bars and steps to seconds."""
+"""Musical time: converts bars and steps to seconds."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class Grid:
         return self.step * self.steps
 
     def time(self, bar: int, step: float) -> float:
-        """Time in seconds of a step, swing included; the step may lie beyond the bar."""
+        """Return the time of a step in seconds, swing included; the step may lie beyond the bar."""
         pair, place = divmod(step, 2 * self.swung)
         place /= self.swung
         late = place * (1 + self.swing) if place < 1 else 1 + self.swing + (place - 1) * (1 - self.swing)

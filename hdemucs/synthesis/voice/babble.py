@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Inventory:
-    """Parts that the syllables of a language are made of, separated by spaces.
+    """Building blocks of a language's syllables, in strings separated by spaces.
 
     Attributes:
         onsets: Consonants that begin a syllable.
@@ -80,10 +80,10 @@ def babble(inventory: Inventory, phrases: int, rng: np.random.Generator, stress:
     """Generate nonsense phrases of two to four words of one to three syllables.
 
     Args:
-        inventory: What syllables are made of.
+        inventory: Building blocks of the syllables.
         phrases: Number of phrases.
-        rng: Source of every choice.
-        stress: Mark put in front of each word.
+        rng: Random generator for every choice.
+        stress: Mark to put in front of each word; empty for none.
 
     Yields:
         Phrases that end in a full stop.

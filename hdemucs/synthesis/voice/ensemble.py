@@ -1,4 +1,4 @@
-"""Several singers, or one several times: doubled lines, harmonies and choirs, in stereo."""
+"""Several singers, or several takes of one: doubled lines, harmonies and choirs, in stereo."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ def panned(mono: np.ndarray, position: float) -> np.ndarray:
 
 
 def scale_of(notes: Sequence[Note]) -> tuple[int, ...]:
-    """Pitch classes of the major scale, or relative minor, that fits most of a melody's duration, sorted."""
+    """Find the pitch classes, sorted, of the major scale or relative minor that fits a melody best."""
     held = np.zeros(12)
     for note in notes:
         held[round(note.pitch) % 12] += note.duration
@@ -33,8 +33,8 @@ def harmony(notes: Sequence[Note], steps: int, scale: Sequence[int] | None = Non
     """Transpose a melody by steps of a scale: 2 is a third above, -3 a fourth below, 7 an octave above.
 
     Args:
-        notes: Melody. A note outside the scale moves as far as its neighbour below in the scale.
-        steps: Number of steps; negative ones go down.
+        notes: Melody. A note outside the scale moves by the same interval as the next lower scale note.
+        steps: Number of scale steps; negative numbers go down.
         scale: Pitch classes of the scale; None for those that `scale_of` finds.
     """
     classes = sorted(scale_of(notes) if scale is None else scale)
@@ -48,7 +48,7 @@ def harmony(notes: Sequence[Note], steps: int, scale: Sequence[int] | None = Non
 
 
 def humanised(notes: Sequence[Note], rng: np.random.Generator, timing: float = 0.015) -> list[Note]:
-    """Vary notes as another take would: starts by a standard deviation in seconds, and velocities."""
+    """Vary timing and velocity of notes, as in another take; `timing` is a standard deviation in seconds."""
     return [
         replace(
             note,
@@ -71,18 +71,18 @@ def doubles(
     takes: int = 2,
     width: float = 0.8,
 ) -> np.ndarray:
-    """Sing further takes of a line with the same voice, spread from left to right, for under the first.
+    """Sing further takes of a line with the same voice, spread from left to right, to support the first take.
 
     Args:
         notes: Melody, as for `sing`.
-        seconds: Length of the result.
+        seconds: Duration of the result in seconds.
         voice: Voice that provides the syllables.
-        rng: Source of everything that varies from take to take.
+        rng: Random generator for everything that varies from take to take.
         style: Style of singing, or its name.
         formants: Factor on the frequencies of all formants.
-        lyrics: Seed that the first take was sung with, for the same words.
+        lyrics: Seed of the syllables in the first take, so that the words are the same.
         takes: Number of takes.
-        width: Position of the outermost takes, from 0 to 1.
+        width: Pan position of the outermost takes, from 0 (centre) to 1 (sides).
 
     Returns:
         Float32 `[2, length]` at `RATE`, about as loud as one line.
@@ -112,15 +112,15 @@ def choir(
 
     Args:
         notes: Melody, as for `sing`.
-        seconds: Length of the result.
+        seconds: Duration of the result in seconds.
         voices: Voices to draw from. Formants vary by up to 12%, so that a few voices make many singers.
-        rng: Source of everything that varies from take to take.
+        rng: Random generator for everything that varies from take to take.
         size: Number of singers.
-        steps: Parts, as in `harmony`, that singers are assigned to in turn.
+        steps: Parts, in scale steps as for `harmony`, which the singers take in turn.
         scale: Pitch classes of the scale for harmonies; None for those that `scale_of` finds.
         style: Style of singing, or its name.
-        lyrics: Seed for the syllables, the same for all; None draws one.
-        width: Position of the outermost singers, from 0 to 1.
+        lyrics: Seed of the syllables, the same for all singers; None draws one.
+        width: Pan position of the outermost singers, from 0 (centre) to 1 (sides).
 
     Returns:
         Float32 `[2, length]` at `RATE`, about as loud as one line.

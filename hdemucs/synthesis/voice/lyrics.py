@@ -1,4 +1,4 @@
-"""Text setting: which syllable is sung on which notes, and when each of its parts starts."""
+"""Text setting: which syllable is sung on which notes, and when each part of it starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from hdemucs.synthesis.voice.units import FRAME_RATE, Units
 
 PHRASE_GAP = 0.2  # seconds: a longer rest ends a phrase
 SHORTEST = 0.04  # seconds: shorter notes are not sung
-LONGEST_ONSET = 0.22  # seconds of consonants before the beat
+LONGEST_ONSET = 0.22  # seconds: maximum duration of the consonants before the beat
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Syllable:
 
 
 def phrases_of(notes: Sequence[Note], seconds: float) -> list[list[Note]]:
-    """Reduce notes to a line (the highest of a chord, cut where the next starts) and split it at rests."""
+    """Reduce notes to one line (the highest of a chord, cut where the next starts), and split it at rests."""
     phrases: list[list[Note]] = []
     heard = (note for note in notes if 0 <= note.start < seconds)
     line = sorted(heard, key=lambda note: (note.start, -note.pitch))
@@ -56,7 +56,7 @@ def phrases_of(notes: Sequence[Note], seconds: float) -> list[list[Note]]:
 def set_to_notes(
     phrase: list[Note], units: Units, style: SingingStyle, rng: np.random.Generator
 ) -> list[Syllable]:
-    """Assign a syllable to each note that does not continue a vowel; vowels start on the beat."""
+    """Assign a syllable to each note that does not continue a vowel, with its vowel on the beat."""
     groups = [[phrase[0]]]
     for before, note in pairwise(phrase):
         if _is_slurred(before, note) and rng.uniform() < style.melisma:
@@ -82,7 +82,7 @@ def set_to_notes(
 
 
 def read_aloud(phrase: list[Note], units: Units, rng: np.random.Generator) -> list[Syllable]:
-    """Place syllables in the rhythm of the speech, from the start of a phrase to its end."""
+    """Place syllables in the rhythm of the recorded speech, from the start of a phrase to its end."""
     at, end = (
         round(phrase[0].start * FRAME_RATE),
         round((phrase[-1].start + phrase[-1].duration) * FRAME_RATE),
@@ -100,13 +100,13 @@ def read_aloud(phrase: list[Note], units: Units, rng: np.random.Generator) -> li
 
 
 def _is_slurred(before: Note, note: Note) -> bool:
-    """Whether a vowel may continue on the next note: no rest between, and at most a fourth up or down."""
+    """Whether a vowel may continue on the next note: no rest in between, and at most a fourth up or down."""
     return note.start - before.start - before.duration < 0.03 and 0 < abs(note.pitch - before.pitch) <= 5
 
 
 def _consecutive(units: Units, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices of units in the order in which they were spoken, from a random one on, wrapping at the end.
+    """Indices of consecutive units in the order of the speech, from a random one on, wrapping at the end.
 
-    The start is drawn as a fraction of all: with equal seeds, two voices start in about the same place.
+    The start is drawn as a fraction of all units: with equal seeds, two voices start at about the same place.
     """
     return (int(rng.uniform() * len(units)) + np.arange(count)) % len(units)

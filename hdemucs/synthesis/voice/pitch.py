@@ -23,7 +23,7 @@ class Vibrato:
 
     Attributes:
         rate: Rate in Hz.
-        depth: Depth in cents up and down.
+        depth: Depth in cents, up and down.
         delay: Delay after the start of a note, in seconds.
     """
 
@@ -33,7 +33,7 @@ class Vibrato:
 
     @classmethod
     def drawn(cls, style: SingingStyle, rng: np.random.Generator) -> "Vibrato":
-        """Draw a vibrato around the depth of a style."""
+        """Draw a vibrato with a depth near that of a style."""
         return cls(rng.uniform(5.0, 6.8), style.vibrato * rng.uniform(0.5, 1.4), rng.uniform(0.12, 0.4))
 
 
@@ -48,15 +48,15 @@ def sung_pitch(
     """Draw the pitch contour of a sung phrase.
 
     Args:
-        phrase: Notes, none of which overlap.
+        phrase: Notes, which must not overlap.
         first: Frame at which the contour starts; frames before the first note have its pitch.
         frames: Number of frames.
         style: Style of singing.
         vibrato: The singer's vibrato.
-        rng: Source of everything that varies from take to take.
+        rng: Random generator for everything that varies from take to take.
 
     Returns:
-        Pitch as a MIDI number `[frames]`, and the vibrato in it in semitones `[frames]`.
+        Pitch as a MIDI note number `[frames]`, and the vibrato that it contains, in semitones `[frames]`.
     """
     times = (first + np.arange(frames)) / FRAME_RATE
     steps = np.full(frames, float(phrase[0].pitch))
@@ -79,11 +79,11 @@ def spoken_pitch(turns: np.ndarray, spoken: np.ndarray, share: float) -> np.ndar
     Args:
         turns: Melody relative to its median, in semitones `[frames]`.
         spoken: Pitch of the speech in Hz `[frames]`, 0 where unvoiced.
-        share: Share of the speech from 0 to 1. The rest is that of the melody, which is added to the pitch of
-            the speech together with a raise of three semitones.
+        share: Share of the speech from 0 to 1. The remaining share is the weight of the melody, raised by
+            three semitones, which is added to the pitch of the speech.
 
     Returns:
-        Pitch as a MIDI number `[frames]`, 0 where unvoiced.
+        Pitch as a MIDI note number `[frames]`, 0 where unvoiced.
     """
     own = 69 + 12 * np.log2(np.where(spoken > 0, spoken, 440) / 440)
     return np.where(spoken > 0, own + (1 - share) * (np.clip(turns, -12, 12) + 3), 0.0)
@@ -113,13 +113,13 @@ def _smoothed(steps: np.ndarray, style: SingingStyle) -> np.ndarray:
 def _slides(
     since: np.ndarray, until: np.ndarray, style: SingingStyle, rng: np.random.Generator
 ) -> np.ndarray:
-    """Slides up into the first note and down from the last, in semitones `[frames]`.
+    """Draw slides up into the first note and down from the last one, in semitones `[frames]`.
 
     Args:
         since: Time since the start of the first note, in seconds `[frames]`.
         until: Time since the end of the last note, in seconds `[frames]`; negative before it.
         style: Style of singing.
-        rng: Source of the slides.
+        rng: Random generator for the slides.
     """
     scoop, fall = rng.uniform(0.5, 3.0), rng.uniform(0.5, 4.0)
     has_scoop, has_fall = rng.uniform(size=2) < (style.scoop, style.scoop / 2)
@@ -128,7 +128,7 @@ def _slides(
 
 
 def _drift(frames: int, cutoff: float, rng: np.random.Generator) -> np.ndarray:
-    """Low-pass noise `[frames]` of unit variance, with its cutoff in Hz."""
+    """Draw low-pass noise `[frames]` of unit variance; the cutoff is in Hz."""
     decay = np.exp(-2 * np.pi * cutoff / FRAME_RATE)
     start = rng.standard_normal()
     noise = rng.standard_normal(frames) * np.sqrt(1 - decay**2)

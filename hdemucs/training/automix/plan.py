@@ -1,4 +1,4 @@
-"""Which stems of which songs go together: matched in tempo and key, with their beats aligned."""
+"""Plans remixes: chooses stems that match in tempo and key, and aligns their beats."""
 
 import math
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ MAX_PITCH = 3
 """Largest change of a stem's pitch in semitones (same source)."""
 
 UNPITCHED = ("drums", "percussion")
-"""Stems whose key does not matter."""
+"""Stems that need not match in key."""
 
-_TRIES = 8  # random passages of a song, of which the fullest is taken
-_UNSTEADY = 0.1  # largest deviation from a steady beat, as a share of its period
+_TRIES = 8  # random passages tried per song, of which the most active is used
+_UNSTEADY = 0.1  # largest RMS deviation from a steady beat, as a fraction of its period
 
 
 @dataclass(frozen=True)
 class RemixPart:
-    """A stem of a remix: where it is taken from, and how it is changed.
+    """A stem of a remix: where it comes from, and how it is changed.
 
     Attributes:
-        song: Index of the song it is taken from.
+        song: Index of the song it comes from.
         start: Where it starts in that song, in seconds; half a beat before a beat.
-        tempo: Factor on the tempo: 1.1 is 10% faster.
+        tempo: Tempo factor: 1.1 is 10% faster.
         pitch: Change of pitch in semitones.
     """
 
@@ -45,9 +45,9 @@ class RemixPlan:
 
     Attributes:
         name: Name of its folder.
-        seconds: Its length in seconds.
-        period: Time between its beats in seconds; the first beat is half a period after the start.
-        parts: Stem of each source, by name.
+        seconds: Its duration in seconds.
+        period: Beat period in seconds; the first beat is half a period after the start.
+        parts: Part of each source, by name.
     """
 
     name: str
@@ -60,28 +60,28 @@ class RemixPlan:
 class _Passage:
     start: float
     period: float
-    fullness: float
+    activity: float
 
 
 def plan_remix(
     songs: Sequence[Analysis], sources: Sequence[str], number: int, *, seed: int, seconds: float
 ) -> RemixPlan:
-    """Plan one remix; the arguments alone determine it.
+    """Plan one remix; the same arguments always give the same plan.
 
-    A random stem of one song, the leader, stays as it is and sets tempo and key; songs take turns in leading.
-    Every other stem is drawn from the songs that match, each from a song of its own; where none matches, it
-    comes from the leader. Drums that set the tempo leave the key to the next stem.
+    Songs take turns as the leader, which contributes one random stem as it is. That stem sets the tempo and
+    the key; if it is drums, the next stem sets the key. Every other stem is drawn from the songs that match,
+    each from a different one; if none matches, it comes from the leader.
 
     Args:
         songs: Songs to choose from.
         sources: Names of the sources of the remix.
         number: Number of the remix, from 0.
         seed: Seed of all choices.
-        seconds: Largest length in seconds; a remix never has more than four fifths of its leader's length, so
-            that other songs are long enough.
+        seconds: Maximum duration in seconds; a remix is never longer than four fifths of its leader, so that
+            other songs are long enough.
 
     Raises:
-        TrainingError: No song has a passage with a steady beat, or no songs have all sources between them.
+        TrainingError: No song has a passage with a steady beat, or the songs together lack a source.
     """
     order = np.random.default_rng([seed, 0, number // len(songs)]).permutation(len(songs))
     rng = np.random.default_rng([seed, 1, number])
@@ -93,8 +93,8 @@ def plan_remix(
             period, chosen = parts
             return RemixPlan(f"remix_{seed}_{number:05d}", length, period, {s: chosen[s] for s in sources})
     raise TrainingError(
-        f"no {', '.join(sources)} of the {len(songs)} songs go together, as too few have a steady beat; "
-        "add songs, or ask for shorter remixes"
+        f"no remix of {', '.join(sources)} can be made from the {len(songs)} songs, as too few have a steady "
+        "beat; add songs, or ask for shorter remixes"
     )
 
 
@@ -135,7 +135,7 @@ class _Mixer:
         return passage.period, parts
 
     def _other(self, source: str, period: float, key: list[float] | None, used: set[int]) -> RemixPart | None:
-        """Part of an unused song with this period and in this key; None if no song has one."""
+        """Find a part with this beat period and key in a song not used yet; None if no song has one."""
         for index in self._rng.permutation(len(self._songs)).tolist():
             song = self._songs[index]
             if index in used or source not in song.loudness:
@@ -152,7 +152,7 @@ class _Mixer:
         return None
 
     def _passage(self, song: Analysis, source: str, octave: float, period: float) -> _Passage | None:
-        """Fullest of some random passages with a steady beat, `octave` beats of it to one of the remix."""
+        """Pick the most active of a few random steady passages, `octave` beats of it to one of the remix."""
         beats = np.asarray(song.beats)
         need = self._seconds * octave * song.period / period
         first = np.flatnonzero((beats > octave * song.period) & (beats + need * 1.02 < song.seconds))
@@ -166,21 +166,21 @@ class _Mixer:
             if error > _UNSTEADY * local or abs(ratio - 1) > MAX_TEMPO:
                 continue
             start = beat - octave * local / 2
-            fullness = song.share_sounding(source, start, need)
-            if best is None or fullness > best.fullness:
-                best = _Passage(start, octave * local, fullness)
+            activity = song.active_share(source, start, need)
+            if best is None or activity > best.activity:
+                best = _Passage(start, octave * local, activity)
         return best
 
 
 def best_pitch(key: list[float] | None, chroma: list[float] | None) -> int | None:
-    """Change of pitch in semitones that brings a song's chroma closest to a key, in L1 distance.
+    """Find the transposition that brings a song's chroma closest to a key, in L1 distance.
 
     Args:
-        key: Chroma to match, 12 shares; None accepts any key.
-        chroma: Chroma of the song; None if it has no notes, and so no place among stems that have.
+        key: Chroma to match, 12 values; None accepts any key.
+        chroma: Chroma of the song, 12 values; None if it has no pitched stems, so that nothing can match.
 
     Returns:
-        The change, None if it would be larger than `MAX_PITCH`.
+        Transposition in semitones; None if it would exceed `MAX_PITCH`.
     """
     if chroma is None:
         return None

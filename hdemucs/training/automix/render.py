@@ -26,10 +26,10 @@ from hdemucs.workers import as_done, worker_pool
 
 CHANNELS = 2
 FOLDER = "automix"
-"""Folder beside `train` for the analyses of the songs and the recipe of each remix."""
+"""Folder beside `train` that holds the analyses of the songs and the recipe of each remix."""
 
 RemixCallback = Callable[[str, int, int], None]
-"""Called with the current activity, the number of songs done, and the number of all songs."""
+"""Called with the current stage, the number of songs done in it, and their total."""
 
 
 @dataclass
@@ -37,9 +37,9 @@ class RemixReport:
     """Outcome of `automix`.
 
     Attributes:
-        written: Folders of remixes that were written.
-        kept: Folders of remixes that existed already.
-        problems: Why a song could not be used, by its name.
+        written: Folders of the remixes that were written.
+        kept: Folders of the remixes that already existed.
+        problems: Reason why each unusable song could not be used, by song name.
     """
 
     written: list[Path] = field(default_factory=list)
@@ -59,28 +59,28 @@ def automix(
     validation: Collection[str] = MUSDB_VALIDATION,
     progress: RemixCallback | None = None,
 ) -> RemixReport:
-    """Write remixes to `out/train/NAME/SOURCE.wav`, each source from another song where one matches.
+    """Write remixes to `out/train/NAME/SOURCE.wav`, with sources from different songs where these match.
 
-    The same songs, seed and length give the same remixes with any number of jobs. Remixes that exist are
-    kept, so more `songs` or another seed add to them, and a stopped run continues where it was. `out/automix`
-    keeps the beats and notes of the songs, and a recipe of each remix.
+    The same songs, seed and duration give the same remixes with any number of jobs. Existing remixes are
+    kept, so more `songs` or another seed adds to them, and an interrupted call continues where it stopped.
+    `out/automix` holds the beats and notes of the songs, and the recipe of each remix.
 
     Args:
-        folders: Folders of songs as for training; of MusDB, for example, `train` is taken.
-        out: Folder of the result.
-        songs: Number of remixes with this seed.
+        folders: Folders of songs, laid out as for training; of MusDB, for example, `train` is used.
+        out: Output folder.
+        songs: Number of remixes for this seed.
         seed: Seed of all choices.
         jobs: Number of processes.
-        seconds: Largest length of a remix in seconds; the paper trained on 30 s.
-        sources: Sources of the remixes; None for all that any song has.
-        validation: Names of songs to validate on, by default MusDB's 14. These, and those in `valid`, are not
-            used but linked to from `out/valid`, so that a training on `out` finds them.
+        seconds: Maximum duration of a remix in seconds; the paper trained on 30 s.
+        sources: Sources of the remixes; None for every source that any song has.
+        validation: Names of the validation songs, by default MusDB's 14. These songs, and those in `valid`,
+            are not remixed but linked from `out/valid`, where training on `out` finds them.
         progress: Called after every song.
 
     Raises:
-        OptionError: A number is out of range, or the result would go into a folder of songs.
+        OptionError: A number is out of range, or `out` is one of `folders`.
         OutputError: The result cannot be written.
-        TrainingError: A folder has no songs, fewer than two can be used, or no stems go together.
+        TrainingError: A folder has no songs, fewer than two songs can be used, or no stems match.
         AudioError: A stem was damaged or removed after its song was analysed.
         WorkerError: A worker process was killed.
     """
@@ -131,7 +131,7 @@ def _link(songs: Sequence[Song], folder: Path) -> None:
 
 
 def _trusted(song: Song) -> Song:
-    """The song without stems that are declared to be something else."""
+    """The song without the stems that `stems.yaml` declares to be silent or unknown."""
     stems = {source for source in song.sources if source not in song.unknown | song.silent}
     return Song(song.path, {source: song.files[source] for source in sorted(stems)})
 
@@ -143,7 +143,7 @@ def _analyse(
     progress: RemixCallback | None,
     report: RemixReport,
 ) -> list[tuple[Song, Analysis]]:
-    """Songs that can be used, with their analyses."""
+    """Analyse songs; returns those that can be used, with their analyses."""
     analyses: dict[int, Analysis] = {}
     tasks = [(song, cache) for song in songs]
     for done, (index, result) in enumerate(as_done(_analyse_one, tasks, pool), 1):
@@ -152,10 +152,10 @@ def _analyse(
         else:
             analyses[index] = result
         if progress is not None:
-            progress("listening", done, len(tasks))
+            progress("analysing", done, len(tasks))
     if len(analyses) < 2:
         reasons = "".join(f"; {problem}" for problem in list(report.problems.values())[:1])
-        raise TrainingError(f"remixing needs two songs or more, and {len(analyses)} can be used{reasons}")
+        raise TrainingError(f"remixing needs at least two usable songs, not {len(analyses)}{reasons}")
     return [(songs[index], analyses[index]) for index in sorted(analyses)]
 
 
@@ -172,7 +172,7 @@ def _sources(songs: Sequence[Song], sources: Sequence[str] | None) -> list[str]:
         return available
     missing = [source for source in sources if source not in available]
     if missing:
-        near = hint(missing[0], available) or f"; available are {', '.join(available)}"
+        near = hint(missing[0], available) or f"; available sources are {', '.join(available)}"
         raise TrainingError(f"no song has {', '.join(missing)}{near}")
     return list(sources)
 
@@ -215,7 +215,7 @@ def _write(task: tuple[RemixPlan, Sequence[Song], Path]) -> Path:
 
 
 def render(plan: RemixPlan, songs: Sequence[Song], sample_rate: int) -> Tensor:
-    """Render the stems of a remix, all turned down alike if their sum would exceed full scale.
+    """Render the stems of a remix, scaled down together if their sum would exceed full scale.
 
     Args:
         plan: What to render.
@@ -243,6 +243,6 @@ def _render_part(part: RemixPart, song: Song, source: str, length: int, sample_r
     start = round(part.start * sample_rate) - MARGIN
     end = start + change.source_length(length)
     stem = song.read(source, sample_rate, CHANNELS)
-    # Silence surrounds the song, and negative padding crops.
+    # Positive padding extends the song with silence; negative padding crops it.
     excerpt = F.pad(stem, (-start, end - stem.shape[-1]))
     return change.apply(excerpt[None], length, sample_rate)[0]

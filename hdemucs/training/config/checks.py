@@ -1,4 +1,4 @@
-"""Checks of a configuration: values out of range, settings that contradict each other or this machine."""
+"""Checks on a configuration: values out of range, settings that conflict with each other or the machine."""
 
 import math
 import os
@@ -15,25 +15,25 @@ from hdemucs.model import NETWORKS, Network
 from hdemucs.suggest import hint
 from hdemucs.training.config.schema import Config, leaves
 
-ELSEWHERE = {
+SET_BY = {
     "sources": "sources",
     "sample_rate": "excerpts.sample_rate",
     "audio_channels": "excerpts.audio_channels",
 }
-"""Settings of a network that the songs decide as well, and the keys that set them."""
+"""Network settings that also apply to the songs -> the configuration keys that set both."""
 ANY_SOURCES = ("drums", "bass", "other", "vocals")
-"""Sources for checking a network while the songs, which decide them, are not known yet."""
+"""Sources for checking a network before the songs, which determine the real ones, have been scanned."""
 
 
 class ConfigProblem(NamedTuple):
-    """A key, and what is wrong with its value."""
+    """A configuration key, and what is wrong with its value."""
 
     key: str
     what: str
 
 
 def problems_of(config: Config) -> list[ConfigProblem]:
-    """All problems of a configuration whose types are right."""
+    """List all problems of a configuration that has the right types."""
     checks: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
         _ranges,
         _data,
@@ -85,7 +85,7 @@ def _range(limits: Mapping[str, Any]) -> str:
 
 def _data(config: Config) -> Iterator[ConfigProblem]:
     if not config.data:
-        yield ConfigProblem("data", "must be given: the folder of songs, as in data=/path/to/songs")
+        yield ConfigProblem("data", "must be given: a folder of songs, as in data=/path/to/songs")
     for folder in config.data:
         if not Path(folder).is_dir():
             yield ConfigProblem("data", f"{folder} is not a folder")
@@ -95,7 +95,7 @@ def _sources(config: Config) -> Iterator[ConfigProblem]:
     if config.sources is None:
         return
     if not _usable(config.sources):
-        yield ConfigProblem("sources", f"must be one or more different names, not {config.sources}")
+        yield ConfigProblem("sources", f"must be one or more distinct names, not {config.sources}")
     for name in config.loss.weights:
         if name not in config.sources:
             known = ", ".join(config.sources)
@@ -110,7 +110,7 @@ def _usable(sources: list[str]) -> bool:
 
 
 def _network(config: Config) -> Iterator[ConfigProblem]:
-    """Problems of the network, built without memory; that of `init` is known only once it is loaded."""
+    """Check the network by building it on the meta device; with `init`, it is known only once loaded."""
     if config.init:
         if config.model:
             yield ConfigProblem(
@@ -132,11 +132,11 @@ def _network(config: Config) -> Iterator[ConfigProblem]:
 
 
 def _arguments(cls: type[Network], arguments: Mapping[str, Any]) -> Iterator[ConfigProblem]:
-    known = [item.name for item in fields(cls.Config) if item.name not in ELSEWHERE]
+    known = [item.name for item in fields(cls.Config) if item.name not in SET_BY]
     for name, value in arguments.items():
         key = f"model.{name}"
-        if name in ELSEWHERE:
-            yield ConfigProblem(key, f"is set by {ELSEWHERE[name]}")
+        if name in SET_BY:
+            yield ConfigProblem(key, f"is set by {SET_BY[name]}")
         elif name not in known:
             near = hint(name, known) or f"; it takes {', '.join(known)}"
             yield ConfigProblem(key, f"is not a setting of {cls.__name__}{near}")
@@ -164,7 +164,9 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
         yield ConfigProblem("model", f"is not a valid network: {one_line(error)}")
         return
     if any(parameter.numel() == 0 for parameter in model.parameters()):
-        yield ConfigProblem("model.channels", "is too small: the residual branches have a quarter as many")
+        yield ConfigProblem(
+            "model.channels", "is too small: the residual branches have a quarter as many channels"
+        )
     needed = model.min_length
     length = excerpts.segment * excerpts.sample_rate
     if 0 < length < needed:
@@ -200,7 +202,7 @@ def _lists(config: Config) -> Iterator[ConfigProblem]:
     averages = config.averages
     for key, decays in (("per_batch", averages.per_batch), ("per_epoch", averages.per_epoch)):
         if len(set(decays)) != len(decays):
-            yield ConfigProblem(f"averages.{key}", f"must be different decays, not {decays}")
+            yield ConfigProblem(f"averages.{key}", f"must be distinct decays, not {decays}")
 
 
 def _machine(config: Config) -> Iterator[ConfigProblem]:
@@ -208,4 +210,4 @@ def _machine(config: Config) -> Iterator[ConfigProblem]:
     if config.device == "cuda" and not cuda:
         yield ConfigProblem("device", "no CUDA device is available; use cpu, or null to choose automatically")
     elif config.precision == "fp16" and (config.device == "cpu" or not cuda):
-        yield ConfigProblem("precision", "fp16 needs a CUDA device; a CPU supports no and bf16")
+        yield ConfigProblem("precision", "fp16 needs a CUDA device; on a CPU, choose no or bf16")

@@ -1,4 +1,4 @@
-"""Reading a configuration from YAML and `key=value` overrides, checking it as a whole, writing it back."""
+"""Reads a configuration from YAML and `key=value` overrides, checks it as a whole, and writes it back."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -13,28 +13,28 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from hdemucs.errors import TrainingError, one_line
 from hdemucs.suggest import hint
 from hdemucs.training.config.checks import problems_of
-from hdemucs.training.config.published import folder_of_configs, names_of_configs
+from hdemucs.training.config.published import config_names, configs_folder
 from hdemucs.training.config.schema import Config, leaves, type_in_words
 
 
 def load_config(config: str, overrides: Sequence[str] = ()) -> Config:
-    """Load a configuration, complete and checked.
+    """Load a configuration, fill in the defaults and check it.
 
     Args:
         config: Name of a file in `configs/`, without its suffix, or path of a YAML file.
-        overrides: Settings, each `key=value` with a dotted key and a value as in YAML; the last one wins.
-            Mappings (`model`, `loss.weights`) gain the keys given, lists are replaced, null empties either.
+        overrides: Settings, each `key=value` with a dotted key and a YAML value; later ones win. Mappings
+            (`model`, `loss.weights`) gain the given keys, lists are replaced, and null empties either.
 
     Returns:
         The configuration; the paths in `data` are absolute, and `model` has an architecture unless `init` is
         given.
 
     Raises:
-        TrainingError: All mistakes in it, one per line.
+        TrainingError: The configuration has mistakes; the message lists all of them, one per line.
     """
     path = _find(config)
     reader = _Reader()
-    reader.take(_read(path), str(path))
+    reader.merge(_read(path), str(path))
     for override in overrides:
         reader.override(override)
     return reader.finish(str(path))
@@ -46,9 +46,9 @@ def dump(config: Config) -> str:
 
 
 def _find(config: str) -> Path:
-    names = names_of_configs()
+    names = config_names()
     if config in names:
-        return folder_of_configs() / f"{config}.yaml"
+        return configs_folder() / f"{config}.yaml"
     path = Path(config).expanduser()
     if path.is_file():
         return path
@@ -72,7 +72,7 @@ def _read(path: Path) -> Mapping[Any, Any]:
 
 
 class _Reader:
-    """Collects values with their places, and mistakes, the first one of each key."""
+    """Collects values, the place where each was set, and the first mistake of each key."""
 
     def __init__(self) -> None:
         self.schema = Config()
@@ -94,10 +94,17 @@ class _Reader:
             self.mistakes[text] = f"{text}: is not valid YAML: {_reason(error)}"
             return
         assert isinstance(content, dict)
-        self.take(content, text)
+        self.merge(content, text)
 
-    def take(self, given: Mapping[Any, Any], place: str, section: Any = None, prefix: str = "") -> None:
-        """Apply all keys of a mapping; `section` is the part of the schema it fills, None for all of it."""
+    def merge(self, given: Mapping[Any, Any], place: str, section: Any = None, prefix: str = "") -> None:
+        """Apply all keys of a mapping.
+
+        Args:
+            given: Keys and their values.
+            place: Where they were set, for messages: a file or an override.
+            section: Section of the schema that the mapping belongs to; None for the whole schema.
+            prefix: Dotted key of that section, with a final dot.
+        """
         section = self.schema if section is None else section
         items = {item.name: item for item in fields(section)}
         for name, value in given.items():
@@ -112,8 +119,8 @@ class _Reader:
             elif not is_dataclass(getattr(section, name)):
                 self._set(key, items[name], value)
             elif isinstance(value, Mapping):
-                self.take(value, place, getattr(section, name), f"{key}.")
-            # Null is a heading in YAML with nothing below it.
+                self.merge(value, place, getattr(section, name), f"{key}.")
+            # A heading with nothing below it is null in YAML, and sets nothing.
             elif value is not None:
                 self._wrong(
                     key, f"is a section with keys such as {key}.{fields(getattr(section, name))[0].name}"
@@ -121,17 +128,17 @@ class _Reader:
 
     def _wrong(self, key: str, what: str) -> None:
         if key not in self.mistakes:
-            # The place of an argument or source of its own, or else that of the mapping it is in.
-            place = next((self.places[part] for part in _upwards(key) if part in self.places), "")
+            # The place where the key itself was set, or else the mapping that contains it.
+            place = next((self.places[part] for part in _with_parents(key) if part in self.places), "")
             says_key = place.startswith(f"{key}=")
             self.mistakes[key] = ": ".join([part for part in (place, not says_key and key, what) if part])
 
     def _set(self, key: str, item: Field, value: Any) -> None:
-        value = _meant(item.type, value)
+        value = _as_intended(item.type, value)
         if isinstance(value, Mapping):
             self.places |= {f"{key}.{name}": self.places[key] for name in value}
         try:
-            # Merging a mapping keeps the keys that are not given; null and {} empty it.
+            # Merging keeps the keys of a mapping that are not given; null and {} empty it.
             OmegaConf.update(self.tree, key, value, merge=bool(value))
         except OmegaConfBaseException:
             near = hint(str(value), get_args(item.type)) if get_origin(item.type) is Literal else ""
@@ -166,7 +173,7 @@ class _Reader:
 
 
 def _reason(error: Exception) -> str:
-    """What a library says is wrong, on one line, without the details meant for its developers."""
+    """A library's error message on one line, without details meant for developers."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
         return f"{error.problem}, line {error.problem_mark.line + 1}"
     return one_line(ValueError(str(error).partition("\n")[0]))
@@ -174,23 +181,23 @@ def _reason(error: Exception) -> str:
 
 def _absolute(folder: str) -> str:
     path = Path(folder)
-    # `~name` of a user who does not exist.
+    # Raised for `~name` if there is no such user.
     with contextlib.suppress(RuntimeError):
         path = path.expanduser()
     return str(path.absolute())
 
 
-def _upwards(key: str) -> list[str]:
-    """`a.b.c`, `a.b`, `a`."""
+def _with_parents(key: str) -> list[str]:
+    """A dotted key followed by its parents: `a.b.c`, `a.b`, `a`."""
     parts = key.split(".")
     return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
-def _meant(annotation: Any, value: Any) -> Any:
-    """Turn what YAML reads into what is meant.
+def _as_intended(annotation: Any, value: Any) -> Any:
+    """Convert a value read by YAML to what the user meant.
 
-    A single name stands for a list of it, null for an empty mapping or list, and `no`, which YAML reads as
-    false, for the word.
+    A single name becomes a list, null becomes an empty mapping or list, and false becomes the word `no` where
+    that is a choice, since YAML reads `no` as false.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(value, str | int) and value != "???" and list[str] in (annotation, *arguments):

@@ -5,12 +5,12 @@ from pathlib import Path
 import hdemucs
 
 
-def folder_of_configs() -> Path:
+def configs_folder() -> Path:
     """Folder of the named configurations: in the installed package, or beside it in the repository."""
     package = Path(hdemucs.__file__).parent
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
-def names_of_configs() -> list[str]:
+def config_names() -> list[str]:
     """Names that `load_config` accepts."""
-    return sorted(path.stem for path in folder_of_configs().glob("*.yaml"))
+    return sorted(path.stem for path in configs_folder().glob("*.yaml"))

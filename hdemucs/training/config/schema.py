@@ -1,6 +1,6 @@
-"""Everything that can be set about a training: each key's type, default, range and help, in one place.
+"""Schema of a training configuration: type, default, range and help text of every key.
 
-A configuration is a YAML file of these keys; `hdemucs.training.config.load` reads and checks one. The
+A configuration is a YAML file with these keys, read and checked by `hdemucs.training.config.load`. The
 defaults are the recipe of Hybrid Demucs (arXiv 2111.03600, sections 4 and 5); the files in `configs/` say
 where each published run differs.
 """
@@ -25,17 +25,16 @@ def key(
     below: float | None = None,
     length: int | None = None,
 ) -> Any:
-    """Dataclass field with a help text, and with the range that its value, or each item of it, must be in.
+    """Define a dataclass field with a help text and the range of its value, or of each item in it.
 
     Args:
-        default: Default value. A list or mapping is copied for each instance; a dataclass stands for its own
-            defaults.
+        default: Default value. A list or mapping is copied for each instance; a dataclass is instantiated.
         help: One line for `hdemucs train --keys`, with the unit.
-        least: Smallest value allowed.
-        most: Largest value allowed.
-        above: Value that must be exceeded.
-        below: Value that must not be reached.
-        length: Exact number of items of a list.
+        least: Inclusive lower bound; None for no bound.
+        most: Inclusive upper bound; None for no bound.
+        above: Exclusive lower bound; None for no bound.
+        below: Exclusive upper bound; None for no bound.
+        length: Required number of items of a list; None for any number.
     """
     limits = {"least": least, "most": most, "above": above, "below": below, "length": length}
     metadata = {"help": help} | {name: limit for name, limit in limits.items() if limit is not None}
@@ -48,7 +47,7 @@ def key(
 
 @dataclass
 class SynthesisSettings:
-    """Songs synthesised while the network trains."""
+    """Songs synthesised during training."""
 
     songs: int = key(0, "songs synthesised for each epoch, in addition to those in data; 0: none", least=0)
     seconds: float = key(32.0, "duration of a synthesised song, in seconds", least=1, most=600)
@@ -60,12 +59,12 @@ class ExcerptSettings:
     """Excerpts cut from the songs."""
 
     sample_rate: int = key(
-        44100, "sample rate of the network, in Hz; other songs are resampled while reading", least=1000
+        44100, "sample rate of the network, in Hz; songs at other rates are resampled when read", least=1000
     )
-    audio_channels: int = key(2, "channels of each stem; other songs are remixed to as many", least=1)
-    segment: float = key(10.0, "duration of what the network sees at once, in seconds", above=0)
-    shift: float = key(1.0, "largest random shift of each stem in time, in seconds", least=0)
-    stride: float = key(1.0, "time from the start of one excerpt to the next in a song, in seconds", above=0)
+    audio_channels: int = key(2, "channels of each stem; songs with another number are remixed", least=1)
+    segment: float = key(10.0, "duration of the segments the network is trained on, in seconds", above=0)
+    shift: float = key(1.0, "maximum random shift of each stem in time, in seconds", least=0)
+    stride: float = key(1.0, "time between the starts of consecutive excerpts, in seconds", above=0)
     workers: int = key(4, "processes that read excerpts; 0: the training process reads them itself", least=0)
 
 
@@ -77,10 +76,10 @@ class RepitchSettings:
         0.2, "fraction of the excerpts whose tempo and pitch are changed; 0: none", least=0, most=1
     )
     max_tempo: float = key(
-        0.12, "largest change of tempo, as a fraction: 0.12 is 12 percent", least=0, below=1
+        0.12, "maximum change of tempo, as a fraction: 0.12 is 12 percent", least=0, below=1
     )
     tempo_std: float = key(0.05, "standard deviation of the change of tempo, as a fraction", least=0)
-    max_pitch: int = key(2, "largest change of pitch, in semitones", least=0, most=12)
+    max_pitch: int = key(2, "maximum change of pitch, in semitones", least=0, most=12)
 
 
 @dataclass
@@ -93,7 +92,7 @@ class AugmentSettings:
         [0.25, 1.25], "smallest and largest factor by which a stem is multiplied", least=0, length=2
     )
     remix_group: int = key(
-        4, "number of examples whose stems are shuffled among each other; 0: none", least=0
+        4, "number of examples whose stems are shuffled among one another; 0: none", least=0
     )
     mute: float = key(0.0, "fraction of the stems that are silenced", least=0, below=1)
     mono: float = key(0.0, "fraction of the examples that are made mono", least=0, most=1)
@@ -139,7 +138,7 @@ class PenaltySettings:
 
 @dataclass
 class AverageSettings:
-    """Exponential moving averages of the weights: each is validated in addition to the weights themselves."""
+    """Exponential moving averages of the weights, each validated in addition to the weights themselves."""
 
     per_batch: list[float] = key(
         [0.9995, 0.9999], "decays of the weight averages updated every step", least=0, below=1
@@ -153,16 +152,14 @@ class AverageSettings:
 class ValidationSettings:
     """Which songs are held out, and how the best weights are selected."""
 
-    every: int = key(1, "epochs from one validation to the next; the last epoch always has one", least=1)
+    every: int = key(1, "epochs between validations; the last epoch always ends with one", least=1)
     select: Literal["sdr", "loss"] = key(
         "sdr", "how the best weights are selected: highest SDR or lowest loss"
     )
     songs: list[str] | None = key(
         None, "names of the validation songs; null: those in valid/, MusDB's 14, or a share"
     )
-    share: float = key(
-        0.1, "fraction of the songs to hold out if no validation songs are known", above=0, below=1
-    )
+    share: float = key(0.1, "fraction of the songs to hold out if none are given or known", above=0, below=1)
     overlap: float = key(
         0.25, "overlap of neighbouring segments in validation, as a fraction", least=0, below=1
     )
@@ -170,10 +167,10 @@ class ValidationSettings:
 
 @dataclass
 class Config:
-    """Everything about a training."""
+    """Configuration of a training run."""
 
     data: list[str] = key([], "folder of songs, or a list of folders")
-    synthesis: SynthesisSettings = key(SynthesisSettings, "songs synthesised while training")
+    synthesis: SynthesisSettings = key(SynthesisSettings, "songs synthesised during training")
     sources: list[str] | None = key(
         None, "names of the stems; null: those found in data, or those of the model given as init"
     )
@@ -191,21 +188,28 @@ class Config:
     validation: ValidationSettings = key(ValidationSettings, "validation songs and checkpoint selection")
     batch_size: int = key(64, "examples per step, over all devices and all accumulated parts", least=1)
     accumulate: int = key(
-        1, "parts of a batch that a device computes one after the other, to save memory", least=1
+        1, "parts of a batch that a device processes one after another, to save memory", least=1
     )
     epochs: int = key(600, "number of epochs", least=1)
     steps_per_epoch: int | None = key(
-        None, "steps per epoch; null: as many as use all excerpts once", least=1
+        None, "steps per epoch; null: enough to use every excerpt once", least=1
     )
     precision: Literal["no", "bf16", "fp16"] = key("no", "mixed precision: no (float32), bf16 or fp16")
     compile: bool = key(False, "compile the network with torch.compile: slower start, faster steps")
     device: Literal["cpu", "cuda"] | None = key(None, "cpu or cuda; null: cuda if available")
-    checkpoint_minutes: float = key(10.0, "minutes from one checkpoint to the next within an epoch", above=0)
-    seed: int = key(0, "seed of everything random", least=0)
+    checkpoint_minutes: float = key(10.0, "minutes between checkpoints within an epoch", above=0)
+    seed: int = key(0, "seed of all random numbers", least=0)
 
 
 class ConfigKey(NamedTuple):
-    """Description of a key: its dotted name, its type in words, its default as YAML has it, its help."""
+    """Description of a key.
+
+    Attributes:
+        name: Dotted name.
+        type: Type in words.
+        default: Default value, as written in YAML.
+        help: What it sets, with the unit.
+    """
 
     name: str
     type: str
@@ -214,7 +218,7 @@ class ConfigKey(NamedTuple):
 
 
 def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Field, Any]]:
-    """Yield dotted name, field and value of each key of a `Config` or of one of its sections, in order."""
+    """Yield dotted name, field and value of each key of a `Config`, or of one of its sections, in order."""
     for item in fields(section):
         value = getattr(section, item.name)
         if is_dataclass(value):
@@ -224,7 +228,7 @@ def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Field, Any]]:
 
 
 def describe() -> list[ConfigKey]:
-    """Descriptions of all keys, in the order of the schema."""
+    """Describe all keys, in the order of the schema."""
     return [
         ConfigKey(name, type_in_words(item.type), value, item.metadata["help"])
         for name, item, value in leaves(Config())
@@ -244,7 +248,7 @@ TYPES = {
 
 
 def type_in_words(annotation: Any) -> str:
-    """Description of a type: `list[float] | None` is "a list of numbers, or null"."""
+    """Describe a type in words: `list[float] | None` is "a list of numbers, or null"."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return f"one of {', '.join(arguments)}"

@@ -1,1 +1,1 @@
-"""Training examples: excerpts of songs, their augmentation, and songs synthesised while training."""
+"""Training examples: excerpts of songs, their augmentation, and songs synthesised during training."""

@@ -1,4 +1,4 @@
-"""Excerpts of songs, read from disk as they are needed, and the order in which they are trained on.
+"""Excerpts of songs, read from disk on demand, and the order in which they are trained on.
 
 Letters in shapes: S sources, R = S + 1 rows, C channels, L samples.
 """
@@ -17,7 +17,7 @@ from hdemucs.errors import TrainingError
 from hdemucs.training.data.repitch import Repitch
 
 ExcerptKey = tuple[int, int]
-"""Epoch and index of an excerpt. Beside the seed, its random changes depend on nothing else."""
+"""Epoch and index of an excerpt; together with the seed, they determine its random changes."""
 
 
 class Excerpts(Dataset[tuple[Tensor, Tensor]]):
@@ -28,12 +28,12 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
 
     Args:
         songs: Songs to cut, at least one.
-        sources: Names of the first rows.
-        sample_rate: Sample rate of the excerpts in Hz; songs at another one are resampled.
+        sources: Names of the sources, one for each row but the last.
+        sample_rate: Sample rate of the excerpts in Hz; songs at another rate are resampled.
         audio_channels: Number of channels of the excerpts; songs with another number are remixed.
-        seconds: Length of an excerpt in seconds.
-        stride: Seconds between the starts of consecutive excerpts. With a random shift of the same length
-            (see `hdemucs.training.data.augment`), every place of a song is equally likely to be a start.
+        seconds: Duration of an excerpt in seconds.
+        stride: Seconds between the starts of consecutive excerpts. With a random shift of the same duration
+            (see `hdemucs.training.data.augment`), every position in a song is equally likely as a start.
         repitch: Random change of tempo and pitch; None for no change.
         seed: Seed of the random changes.
     """
@@ -71,17 +71,17 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
         """Read one excerpt.
 
         Args:
-            key: Epoch, and index of the excerpt.
+            key: Epoch and index of the excerpt.
 
         Returns:
-            Rows `[R, C, L]` float32, the last one being what remains of the mixture beyond the sources; and
-            which sources are known, `[S]` bool.
+            Rows `[R, C, L]` float32, the last one being the rest of the mixture, and a mask of the known
+            sources `[S]` bool.
 
         Raises:
-            AudioError: A file is damaged or gone.
+            AudioError: A file is damaged or missing.
         """
         epoch, index = key
-        which, start = self.place(index)
+        which, start = self.locate(index)
         song = self.songs[which]
         change = (
             self._repitch.draw(np.random.default_rng((self._seed, epoch, index))) if self._repitch else None
@@ -93,28 +93,28 @@ class Excerpts(Dataset[tuple[Tensor, Tensor]]):
             stems = change.apply(stems, self.length, self.sample_rate, self._voices)
         return stems, song.known_sources(self.sources)
 
-    def place(self, index: int) -> tuple[int, int]:
-        """Index of the song that an excerpt is cut from, and the first sample of the excerpt in it."""
+    def locate(self, index: int) -> tuple[int, int]:
+        """Return the index of the song that an excerpt is cut from, and the sample at which it starts."""
         if not 0 <= index < len(self):
             raise IndexError(f"no excerpt {index}; they are numbered 0 to {len(self) - 1}")
         which = bisect_right(self._ends, index)
         number = index - (self._ends[which - 1] if which else 0)
-        return which, self._inside(which, number * self._stride, self.length)
+        return which, self._fit(which, number * self._stride, self.length)
 
     def _count(self, length: int) -> int:
         return 1 + max(0, -(-(length - self.length) // self._stride))
 
-    def _inside(self, which: int, start: int, length: int) -> int:
-        """The start, moved back as far as needed, and possible, to have `length` samples within the song."""
+    def _fit(self, which: int, start: int, length: int) -> int:
+        """Move a start back so that `length` samples fit into the song, or to 0 if the song is too short."""
         return max(0, min(start, self._lengths[which] - length))
 
     def _read(self, which: int, start: int, length: int) -> Tensor:
-        start = self._inside(which, start, length)
+        start = self._fit(which, start, length)
         return self.songs[which].stems(self.sources, self.sample_rate, self.audio_channels, start, length)
 
 
 def is_voice(source: str) -> bool:
-    """Whether the name of a stem says that it is sung or spoken."""
+    """Whether the name of a stem suggests singing or speech."""
     words = re.split("[^a-z]+", source.lower())
     without = {"no", "non", "without", "minus"}.intersection(words)
     return not without and any(re.match("vocal|voice|vox|sing(ing|ers?)$|choir", word) for word in words)
@@ -123,12 +123,12 @@ def is_voice(source: str) -> bool:
 class Order:
     """Assignment of excerpts to batches.
 
-    An epoch goes through all excerpts in random order, as often as it takes, reshuffled each time. The order
-    depends on the seed and the number of the epoch alone, so that an epoch can be entered at any step, and
-    any number of processes train on the same batches: each takes its share of every batch, in order of rank.
+    An epoch goes through all excerpts in random order, repeatedly if needed, reshuffling each time. The order
+    depends only on the seed and the epoch, so that an epoch can be entered at any step, and any number of
+    processes train on the same batches: each takes its share of every batch, in order of rank.
 
     Args:
-        length: Number of excerpts.
+        count: Number of excerpts.
         batch_size: Number of excerpts in a batch, over all processes.
         seed: Seed of the order.
         steps: Number of batches in an epoch; None for as many full ones as the excerpts fill, at least one.
@@ -140,30 +140,30 @@ class Order:
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, steps: int | None = None, rank: int = 0, world: int = 1
+        self, count: int, batch_size: int, seed: int, steps: int | None = None, rank: int = 0, world: int = 1
     ) -> None:
         if batch_size < 1 or batch_size % world:
             raise TrainingError(
                 f"batch_size {batch_size} cannot be divided among {world} processes; choose a multiple"
             )
-        if length < 1:
+        if count < 1:
             raise TrainingError("there are no excerpts to train on; add songs")
-        self.length = length
+        self.count = count
         self.batch_size = batch_size
-        self.steps = max(1, length // batch_size) if steps is None else steps
+        self.steps = max(1, count // batch_size) if steps is None else steps
         self._seed = seed
         self._share = batch_size // world
         self._offset = rank * self._share
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[ExcerptKey]]:
-        """This process's share of each batch of an epoch, from step `start` on."""
+        """Yield this process's share of each batch of an epoch, from step `start` on."""
         turn, order = -1, np.empty(0, int)
         for step in range(start, self.steps):
             first = step * self.batch_size + self._offset
             keys = []
             for position in range(first, first + self._share):
-                if position // self.length != turn:
-                    turn = position // self.length
-                    order = np.random.default_rng((self._seed, epoch, turn)).permutation(self.length)
-                keys.append((epoch, int(order[position % self.length])))
+                if position // self.count != turn:
+                    turn = position // self.count
+                    order = np.random.default_rng((self._seed, epoch, turn)).permutation(self.count)
+                keys.append((epoch, int(order[position % self.count])))
             yield keys

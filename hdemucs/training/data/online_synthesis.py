@@ -1,4 +1,4 @@
-"""Songs synthesised while a network trains: new ones for each epoch, none heard in two."""
+"""Songs synthesised while a network trains: new ones for every epoch, none used twice."""
 
 import logging
 import shutil
@@ -19,23 +19,22 @@ log = logging.getLogger("hdemucs.training")
 
 
 class OnlineSynthesis:
-    """Synthesises songs for each epoch in worker processes, those of the next epoch while one is trained on.
+    """Synthesises songs in worker processes: those of the next epoch while the network trains on this one's.
 
-    Songs depend on the seed of the run and the number of the epoch alone, so a resumed run trains on the same
-    ones. Enter it before calling `ready`. Leaving it waits for the songs in progress, and removes all of them
-    unless an exception, such as an interrupt, ended the training early.
+    Songs depend only on the seed of the run and the epoch, so a resumed run trains on the same ones. This is
+    a context manager, to be entered before calling `prepare`. On exit it waits for the songs in progress, and
+    deletes all songs unless an exception, such as an interrupt, ended the training early.
 
     Args:
-        settings: How many songs an epoch has, their length, and how many processes synthesise them; 0 songs
-            switch everything off.
-        folder: Folder for the songs of two epochs, 28 MB for a song of 32 s.
-        epochs: Number of epochs of the run.
+        settings: Number and duration of the songs of an epoch, and number of processes; 0 songs switch
+            synthesis off.
+        folder: Folder for the songs of two epochs; a song of 32 s takes 28 MB.
+        epochs: Number of epochs in the run.
         seed: Seed of the run.
-        main: Whether this is the main process, which has the songs synthesised; other processes only know
-            where they will be.
+        main: Whether this is the main process, which synthesises the songs; the others only read them.
 
     Raises:
-        WorkerError: On leaving, if a worker was killed, as it is when memory runs out.
+        WorkerError: A worker was killed, usually for lack of memory; raised on exit.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class OnlineSynthesis:
     ) -> None:
         self._settings = settings
         self._epochs = epochs
-        # Far from the seeds of songs that people synthesise in order to measure with them or publish them.
+        # Far from the seeds of songs that people synthesise for evaluation or publication.
         self._first_seed = (1 + seed) * 1_000_000
         self._folder = folder
         self._active = main and settings.songs > 0
@@ -65,13 +64,13 @@ class OnlineSynthesis:
         if self._active and kind is None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def of(self, epoch: int) -> list[TrainingSong]:
-        """Songs of an epoch, counted from 0; songs of all epochs are equally long."""
+    def songs(self, epoch: int) -> list[TrainingSong]:
+        """Songs of an epoch, counted from 0, whether or not they exist yet; all songs are equally long."""
         length = round(self._settings.seconds * RATE)
         return [TrainingSong(Song(path, _files(path)), RATE, length) for path in self._paths(epoch).values()]
 
-    def ready(self, epoch: int, interrupt: Interrupt) -> bool:
-        """Wait until the songs of an epoch exist, and have those of the next one begun.
+    def prepare(self, epoch: int, interrupt: Interrupt) -> bool:
+        """Wait until the songs of an epoch exist, then start on those of the next one.
 
         Returns:
             False if the wait was interrupted.
@@ -98,8 +97,8 @@ class OnlineSynthesis:
         return True
 
     def _begin(self, epoch: int) -> None:
-        """Submit the songs that do not exist yet; a stopped run may have left some."""
-        from hdemucs.synthesis.dataset import Task, make  # takes a second, and few runs need it
+        """Submit the songs that do not exist yet; an interrupted run may have left some."""
+        from hdemucs.synthesis.dataset import Task, make  # importing takes a second, and few runs need it
 
         if epoch not in self._pending:
             assert self._pool is not None
@@ -111,9 +110,9 @@ class OnlineSynthesis:
 
     def _wait(self, songs: Sequence[Future[None]], interrupt: Interrupt) -> bool:
         if not all(song.done() for song in songs):
-            log.info("waiting for synthesised songs; raise synthesis.jobs to have them sooner")
+            log.info("waiting for synthesised songs; raise synthesis.jobs to get them sooner")
         pending = set(songs)
-        while pending and not interrupt.asked:
+        while pending and not interrupt.requested:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
             for song in done:
                 song.result()
@@ -128,7 +127,7 @@ class OnlineSynthesis:
         }
 
     def _name(self, epoch: int) -> str:
-        # With the length: songs left by a run whose settings asked for another one are not used.
+        # The duration is in the name so that songs left from a run with another setting are not reused.
         return f"epoch {epoch + 1}, {self._settings.seconds:g} s"
 
 

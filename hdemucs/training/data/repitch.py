@@ -16,7 +16,7 @@ from hdemucs.audio import resample
 from hdemucs.errors import TrainingError, install_extra
 
 MARGIN = 4096
-"""Samples of the song read on either side of an excerpt; the stretcher fades within 60 ms of its ends."""
+"""Extra samples read on either side of an excerpt, as the stretcher fades within 60 ms of its ends."""
 
 VOICE_SHARE = 0.5
 """Share of the pitch change that voices get, because their formants move with the pitch."""
@@ -27,32 +27,32 @@ class Change:
     """A change of tempo and pitch, the same for all stems of an excerpt.
 
     Attributes:
-        tempo: Factor on the tempo: 1.1 is 10% faster.
-        pitch: Change of pitch in semitones, not necessarily whole.
+        tempo: Tempo factor: 1.1 is 10% faster.
+        pitch: Change of pitch in semitones, possibly fractional.
     """
 
     tempo: float
     pitch: float
 
     def source_length(self, length: int) -> int:
-        """Samples of the song that `length` changed ones are made of, including a margin on either side."""
+        """Number of samples of the song needed for `length` samples of the result, margins included."""
         return math.ceil(length * self.tempo) + 2 * MARGIN
 
     def apply(self, stems: Tensor, length: int, sample_rate: int, voices: Sequence[int] = ()) -> Tensor:
-        """Change all stems by the same tempo and pitch, except that voices get half of the pitch change.
+        """Change tempo and pitch of all stems alike, except that voices get half of the pitch change.
 
-        Sample `t` of the result is what was at `MARGIN + t * tempo`, in all rows alike. The tempo is changed
-        by a phase vocoder, which preserves frequencies; the pitch by playing its result at another speed,
-        which moves all frequencies by exactly the ratio of speeds (a fraction, off by a fifth of a cent at
-        most). Tones keep their level within 0.1 dB; noise loses 0.6 dB, or 1 dB at the largest changes. The
-        same input gives the same output.
+        Sample `t` of the result is what was at `MARGIN + t * tempo`, in all rows. The tempo is changed by a
+        phase vocoder, which preserves frequencies; the pitch by resampling its output, which scales all
+        frequencies by exactly the same ratio (a fraction within 0.2 cents of the requested change). Tones
+        keep their level within 0.1 dB; noise loses 0.6 dB, or 1 dB at the largest changes. The same input
+        gives the same output.
 
         demucs 4.1.0 gives voices the full pitch change, with SoundTouch's windows for speech. Here they get
-        less because formants move with the pitch, and few singers have formants that far off; that voices end
-        up in another key than the rest matters little, as remix combines stems of different songs anyway.
+        less, because formants move with the pitch, and few singers have formants that far off. Voices may end
+        up in another key than the rest, but remix combines stems of different songs anyway.
 
         Args:
-            stems: Stems of the song, `[R, C, source_length(length)]` float32.
+            stems: Excerpt of the song, `[R, C, source_length(length)]` float32.
             length: Length of the result in samples.
             sample_rate: Sample rate in Hz.
             voices: Indices of the rows that are voices.
@@ -84,9 +84,9 @@ class Repitch:
 
     Attributes:
         probability: Probability that an excerpt is changed at all.
-        max_tempo: Largest change of tempo: 0.12 is 12%.
-        tempo_std: Standard deviation of the change of tempo before it is clipped to `max_tempo`.
-        max_pitch: Largest change of pitch in semitones; all whole numbers up to it, either way, are equally
+        max_tempo: Maximum change of tempo, as a fraction: 0.12 is 12%.
+        tempo_std: Standard deviation of the change of tempo, as a fraction, before clipping to `max_tempo`.
+        max_pitch: Maximum change of pitch in semitones; all whole numbers up to it, up or down, are equally
             likely.
     """
 
@@ -96,7 +96,7 @@ class Repitch:
     max_pitch: int = 2
 
     def draw(self, rng: np.random.Generator) -> Change | None:
-        """Draw the change of one excerpt, None if it stays as it is."""
+        """Draw the change for one excerpt; None to leave it as it is."""
         if rng.random() >= self.probability:
             return None
         tempo = 1 + float(np.clip(rng.normal(0, self.tempo_std), -self.max_tempo, self.max_tempo))
@@ -104,7 +104,7 @@ class Repitch:
 
 
 def _change(row: Tensor, tempo: float, pitch: float, sample_rate: int) -> Tensor:
-    """Change a signal `[C, L]` to about `L / tempo` samples; the first one stays aligned."""
+    """Change a signal `[C, L]` to about `L / tempo` samples; the first sample stays aligned."""
     if tempo == 1 and pitch == 0:
         return row
     try:

@@ -1,1 +1,1 @@
-"""The quantity that training minimises: losses, penalties, and the objective that adds them up."""
+"""What training minimises: losses, penalties, and the objective that adds them up."""

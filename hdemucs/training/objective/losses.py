@@ -1,4 +1,4 @@
-"""Distances between estimated and true stems, by name. A new one is a function and a row in `LOSSES`.
+"""Distances between estimated and true stems, by name. To add one, write a function and list it in `LOSSES`.
 
 Letters in shapes: B batch, S sources, C channels, L samples.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Loss = Callable[[Tensor, Tensor], Tensor]
-    """Takes estimates and true stems, `[B, S, C, L]` in float32; returns the error of each, `[B, S]`."""
+    """Maps estimated and true stems, both `[B, S, C, L]` float32, to the error of each stem, `[B, S]`."""
 
 
 def absolute_error(estimates: Tensor, stems: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The quantity that training minimises: a loss on the stems, plus a penalty on the weights.
+"""The training objective: a loss on the stems, plus a penalty on the weights.
 
 Letters in shapes: B batch, S sources, C channels, L samples.
 """
@@ -44,7 +44,7 @@ class Objective:
         network: nn.Module | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Objective of a batch, or of one part of it.
+        """Compute the objective of a batch, or of one part of it.
 
         The loss is divided by the number of all stems, known or not: the mean over equal parts of a batch,
         whether accumulated or spread over several devices, is the loss of the whole batch.
@@ -52,16 +52,17 @@ class Objective:
         Args:
             estimates: Estimated stems `[B, S, C, L]`, in any precision.
             stems: True stems `[B, S, C, L]` in float32, finite even where unknown.
-            known: Whether each stem is the true one, `[B, S]`; an unknown one has no loss and no gradient.
-            batch_size: Number of examples in the whole batch if this is a part of it: parts then add up.
-            network: Network to penalise, not wrapped for several devices; None leaves out the penalty, which
-                is due once per batch.
-            generator: Source of the penalty's random vectors; None for torch's own.
+            known: Mask of the known stems, `[B, S]` bool; unknown ones contribute neither loss nor gradient.
+            batch_size: Number of examples in the whole batch if this is only a part of it, so that the parts
+                add up; None for a whole batch.
+            network: Network to penalise, not a wrapper for several devices; None leaves out the penalty,
+                which is added once per batch.
+            generator: Random number generator for the penalty; None for torch's default one.
 
         Returns:
-            The total, a scalar to minimise, and values to record, without gradient: `loss/SOURCE`, the mean
-            error of each source over the examples that know it, without weights, NaN where none does; and
-            `penalty`, without its weight, where there is one.
+            The total, a scalar to minimise, and detached values to record: `loss/SOURCE`, the unweighted mean
+            error of each source over the examples in which it is known, NaN if there are none; and `penalty`,
+            unweighted, if there is one.
         """
         errors = self.loss(estimates.float(), stems)
         # A product, not a selection: NaN in any estimate makes the loss NaN, which stops training.

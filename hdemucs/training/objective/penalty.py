@@ -1,7 +1,7 @@
 """Singular value regularisation: a penalty on the largest singular value of each large weight
 (arXiv 2111.03600).
 
-Letters in shapes: M rows and N columns of a weight as a matrix, R vectors being iterated.
+Letters in shapes: M rows and N columns of a weight as a matrix, R vectors that are iterated together.
 """
 
 import math
@@ -17,16 +17,17 @@ from torch import Tensor, nn
 class SingularValuePenalty:
     """Sum of the squared largest singular values of all large weights.
 
-    Penalised are all trained weights of at least `smallest` values. As in the published runs (`svd=base2` of
-    `demucs`), these include LSTM and linear layers (`conv_only: false`), and the rows of a transposed
-    convolution are its outputs, like those of any other layer (`convtr: true`).
+    The penalty covers all trainable weights with at least `smallest` values. As in the published runs
+    (`svd=base2` of `demucs`), these include LSTM and linear layers (`conv_only: false`), and the rows of a
+    transposed convolution are its outputs, like those of any other layer (`convtr: true`).
 
     Attributes:
-        weight: Weight of the penalty relative to the loss, applied by whoever adds the two.
+        weight: Weight of the penalty relative to the loss; applied by `Objective`, not here.
         rank: Number of vectors iterated together; the estimate is the best one in the space they span.
-        iterations: Number of products with `W W^T`. The defaults are those of `demucs`, accurate where one
-            singular value stands out; its published runs used 100 vectors and 4 iterations, always accurate.
-        smallest: Number of values in the smallest weight penalised; the default is 0.1 MiB in float32.
+        iterations: Number of power iterations, products with `W W^T`. The defaults are those of `demucs`,
+            accurate where one singular value stands out; its published runs used 100 vectors and 4
+            iterations, which are always accurate.
+        smallest: Minimum number of values in a penalised weight; the default is 0.1 MiB in float32.
     """
 
     weight: float = 1e-5
@@ -35,15 +36,16 @@ class SingularValuePenalty:
     smallest: int = 26_215
 
     def __call__(self, model: nn.Module, generator: torch.Generator | None = None) -> Tensor:
-        """Estimate of the penalty, from below.
+        """Estimate the penalty from below.
 
         The value is that of `torch.svd_lowrank` (Halko et al., arXiv 0909.4061, algorithm 5.1). The gradient
-        of each term is `2 sigma u v^T` with the vectors found, which is exact once these are the singular
-        vectors; it costs one product, whereas the gradient through all iterations costs as many as they have.
+        of each term is `2 sigma u v^T` with the vectors found, which is exact once they have converged to the
+        singular vectors. It costs one product; a gradient through all iterations would cost as many as these.
 
         Args:
-            model: Network to penalise, not wrapped for several devices.
-            generator: Source of the initial vectors, drawn afresh in each call; None for torch's own.
+            model: Network to penalise, not a wrapper for several devices.
+            generator: Random number generator for the initial vectors, which are drawn afresh in each call;
+                None for torch's default one.
 
         Returns:
             A scalar on the model's device, in the precision of the weights even under autocast.
@@ -59,11 +61,17 @@ class SingularValuePenalty:
 
     @torch.no_grad()
     def exact(self, model: nn.Module) -> float:
-        """Exact penalty: far too slow for each step, but affordable at validation.
+        """Compute the exact penalty, which is far too slow for each step, but affordable at validation.
 
         The squared largest singular value is the largest eigenvalue of `W W^T`, found six times as fast as
-        all singular values; in float64, since a GPU may multiply float32 with ten bits. NaN if a weight is
-        not finite.
+        all singular values. It is computed in float64, since a GPU may multiply float32 matrices with only
+        ten bits of mantissa (TF32).
+
+        Args:
+            model: Network to penalise.
+
+        Returns:
+            The penalty before `weight` is applied; NaN if a weight is not finite.
         """
         total = 0.0
         for weight in self.matrices(model):
@@ -92,7 +100,7 @@ def _leading_vector(matrix: Tensor, rank: int, iterations: int, generator: torch
     # Vectors are rows, [R, M]: several times faster than columns for few of them.
     vectors = F.normalize(start.to(matrix).t().contiguous() @ matrix.t(), dim=1)
     for _ in range(iterations):
-        # No orthogonalisation needed: where the vectors converge is where the wanted one is.
+        # No orthogonalisation needed: it is the leading vector that they converge to.
         vectors = F.normalize(vectors @ matrix @ matrix.t(), dim=1)
     if rank == 1:
         return vectors[0]

@@ -237,7 +237,7 @@ def test_passages_where_the_stem_sounds_are_preferred():
 def test_an_unsteady_beat_cannot_be_used():
     beats = np.cumsum(np.random.default_rng(0).uniform(0.3, 0.9, 150)).tolist()
     unsteady = Analysis("free", 90, beats, None, {"drums": [0.1] * 90})
-    with pytest.raises(TrainingError, match="no drums of the 2 songs go together"):
+    with pytest.raises(TrainingError, match="no remix of drums can be made from the 2 songs"):
         plan_remix([unsteady, unsteady], ["drums"], 0, seed=0, seconds=30)
 
 
@@ -308,7 +308,7 @@ def test_a_second_run_keeps_what_exists_and_adds_what_is_missing(songs, mixed, m
     assert len(report.kept) == 3
     assert {file: file.stat().st_mtime_ns for file in times} == times
     assert {file: file.read_bytes() for file in files} == before
-    assert told[-2:] == [("listening", 4, 4), ("mixing", 1, 1)]
+    assert told[-2:] == [("analysing", 4, 4), ("mixing", 1, 1)]
 
 
 @pytest.mark.slow
@@ -352,7 +352,7 @@ def test_songs_that_cannot_be_used_are_reported(songs, tmp_path):
     assert sorted(report.problems) == ["broken", "quiet"]
     assert "no beat" in report.problems["quiet"]
     assert len(report.written) == 1
-    with pytest.raises(TrainingError, match=r"two songs or more, and 0 can be used; .*drums\.wav"):
+    with pytest.raises(TrainingError, match=r"at least two usable songs, not 0; .*drums\.wav"):
         automix([folder], tmp_path / "none", songs=1)
 
 
@@ -366,7 +366,7 @@ def test_songs_to_validate_on_are_linked_to_and_not_used(songs, tmp_path):
     }
     assert used == {"b", "c"}
     assert [song.name for song in find_songs(tmp_path / "valid")] == ["a", "d"]
-    with pytest.raises(TrainingError, match="two songs or more, and 1 can be used"):
+    with pytest.raises(TrainingError, match="at least two usable songs, not 1"):
         automix([songs], tmp_path, songs=1, validation=["a", "b", "c"])
 
 
@@ -375,7 +375,7 @@ def test_stems_declared_unknown_are_not_used(songs, tmp_path):
         shutil.copytree(songs / "train" / name, tmp_path / "songs" / name)
     (tmp_path / "songs" / "a" / "stems.yaml").write_text("unknown: [other]\n")
     (tmp_path / "songs" / "b" / "stems.yaml").write_text("unknown: [other]\n")
-    with pytest.raises(TrainingError, match="no song has other; available are drums, bass, vocals"):
+    with pytest.raises(TrainingError, match="no song has other; available sources are drums, bass, vocals"):
         automix([tmp_path / "songs"], tmp_path / "out", songs=1, sources=["drums", "other"])
 
 
@@ -395,5 +395,7 @@ def test_impossible_requests_are_refused(songs, tmp_path):
     for wrong in ({"songs": 0}, {"jobs": 0}, {"seconds": 0.0}, {"seconds": float("nan")}):
         with pytest.raises(OptionError, match="must be positive"):
             automix([songs], tmp_path, **{"songs": 1, **wrong})  # type: ignore[arg-type]
-    with pytest.raises(TrainingError, match="no song has tuba; available are drums, bass, other, vocals"):
+    with pytest.raises(
+        TrainingError, match="no song has tuba; available sources are drums, bass, other, vocals"
+    ):
         automix([songs], tmp_path, songs=1, sources=["drums", "tuba"])

@@ -13,7 +13,7 @@ from hdemucs.errors import TrainingError
 from hdemucs.model import NETWORKS
 from hdemucs.optim.factory import OPTIMIZERS
 from hdemucs.training.config.load import dump, load_config
-from hdemucs.training.config.published import folder_of_configs, names_of_configs
+from hdemucs.training.config.published import config_names, configs_folder
 from hdemucs.training.config.schema import Config, describe, leaves
 from hdemucs.training.objective.losses import LOSSES
 
@@ -50,7 +50,7 @@ def mistakes(load: Load, *overrides: str, **content: Any) -> list[str]:
 
 
 def test_every_published_configuration_is_tested_here():
-    assert names_of_configs() == sorted([*MILLIONS, "finetune"])
+    assert config_names() == sorted([*MILLIONS, "finetune"])
 
 
 @pytest.mark.parametrize("name", MILLIONS)
@@ -80,7 +80,7 @@ def test_fine_tuning_needs_a_model(tmp_path: Path):
 
 
 def test_debug_lists_every_key():
-    content = yaml.safe_load((folder_of_configs() / "debug.yaml").read_text())
+    content = yaml.safe_load((configs_folder() / "debug.yaml").read_text())
 
     def names(given: dict[str, Any], section: Any) -> list[str]:
         return [
@@ -215,7 +215,7 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
         ("augment.remix_group=65", "must be at most 64"),
         ("augment.repitch.probability=1.5", "must be at least 0 and at most 1, not 1.5"),
         ("averages.per_batch=[0.9, 1]", "must be at least 0 and below 1, not 1"),
-        ("averages.per_epoch=[0.9, 0.9]", "must be different decays"),
+        ("averages.per_epoch=[0.9, 0.9]", "must be distinct decays"),
         ("checkpoint_minutes=.inf", "must be finite"),
         ("optimizer.lr=.nan", "must be finite"),
         ("optimizer.lr=true", "must be a number, not True"),
@@ -226,8 +226,8 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
         ("compile=perhaps", "must be true or false"),
         ("loss.weights={vocals: -1}", "loss.weights.vocals: must be at least 0"),
         ("precision=fp61", "did you mean fp16?"),
-        ("data=null", "must be given: the folder of songs"),
-        ("sources=[a, a]", "must be one or more different names"),
+        ("data=null", "must be given: a folder of songs"),
+        ("sources=[a, a]", "must be one or more distinct names"),
         ("freeze=[encoder.*]", "needs init"),
         ("seed=${nothing}", "cannot be resolved"),
         ("data=${oc.env:HDEMUCS_NO_SUCH_VARIABLE}", "cannot be resolved"),

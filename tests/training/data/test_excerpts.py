@@ -58,7 +58,7 @@ def songs(tmp_path: Path) -> list[TrainingSong]:
 
 def test_excerpts_start_every_stride_and_the_last_ends_with_the_song(songs: list[TrainingSong]):
     data = excerpts(songs)
-    places = [data.place(index) for index in range(len(data))]
+    places = [data.locate(index) for index in range(len(data))]
     assert places[:3] == [(0, 0), (0, 2000), (0, 4000)]
     assert [start for song, start in places if song == 0][-2:] == [20000, 3 * RATE + 17 - 4000]
     assert [place for place in places if place[0] > 0] == [(1, 0), (2, 0), *((3, 2000 * k) for k in range(7))]
@@ -81,7 +81,7 @@ def test_excerpts_start_every_stride_and_the_last_ends_with_the_song(songs: list
 @given(length=st.integers(1, 50_000), seconds=st.floats(0.1, 3), stride=st.floats(0.1, 3))
 def test_excerpts_cover_the_song(length: int, seconds: float, stride: float):
     data = excerpts([unread_song(length)], seconds, stride)
-    starts = [data.place(index)[1] for index in range(len(data))]
+    starts = [data.locate(index)[1] for index in range(len(data))]
     assert starts[0] == 0
     assert starts[-1] + data.length == max(length, data.length)
     strides = np.diff(starts)
@@ -101,7 +101,7 @@ def test_a_resampled_excerpt_is_an_excerpt_of_the_resampled_song(tmp_path: Path,
     full_track = resample_frac(read(song, "drums"), rate, RATE)
     data = excerpts([song])
     for index in range(len(data)):
-        _, start = data.place(index)
+        _, start = data.locate(index)
         stems, _ = data[0, index]
         expected = full_track[:, start : start + data.length].expand(2, -1)
         torch.testing.assert_close(stems[0], expected, atol=1e-6, rtol=0)
@@ -151,7 +151,7 @@ def test_changed_excerpts_are_made_from_longer_ones(songs: list[TrainingSong]):
     plain = excerpts(songs)
     gains = []
     for index in range(len(data)):
-        song, start = data.place(index)
+        song, start = data.locate(index)
         stems, _ = data[0, index]
         if torch.equal(stems, plain[0, index][0]):
             continue

@@ -52,7 +52,7 @@ def test_no_song_is_in_two_epochs_or_in_runs_of_different_seeds(tmp_path: Path) 
         song.name
         for seed in range(3)
         for epoch in range(5)
-        for song in synthesis(tmp_path, seed=seed).of(epoch)
+        for song in synthesis(tmp_path, seed=seed).songs(epoch)
     ]
     assert len(set(names)) == len(names) == 3 * 5 * 2
 
@@ -63,8 +63,8 @@ def test_only_songs_of_this_epoch_and_the_next_exist(tmp_path: Path, tones: None
     songs = synthesis(tmp_path / "songs", jobs=jobs)
     with Interrupt() as interrupt, songs:
         for epoch in range(3):
-            assert songs.ready(epoch, interrupt)
-            for song in songs.of(epoch):
+            assert songs.prepare(epoch, interrupt)
+            for song in songs.songs(epoch):
                 stems = song.stems(["drums", "bass", "other", "vocals"], 44100, 2)
                 assert stems.shape == (5, 2, 44100) == (5, 2, song.length_at(44100))
                 assert (stems[:4].abs().amax((1, 2)) > 0.05).all()
@@ -77,7 +77,7 @@ def test_only_songs_of_this_epoch_and_the_next_exist(tmp_path: Path, tones: None
 
 def begin_and_stop(folder: Path) -> None:
     with Interrupt() as interrupt, synthesis(folder) as songs:
-        songs.ready(0, interrupt)
+        songs.prepare(0, interrupt)
         raise KeyboardInterrupt
 
 
@@ -95,27 +95,27 @@ def test_a_stopped_run_keeps_its_finished_songs(tmp_path: Path, tones: None) -> 
 
 @pytest.mark.slow
 def test_songs_of_another_length_are_synthesised_again(tmp_path: Path, tones: None) -> None:
-    for song in synthesis(tmp_path / "songs").of(0):
+    for song in synthesis(tmp_path / "songs").songs(0):
         make_tones(Task(song.song.path, seed=0, seconds=1.0, held_out=False, format="wav"))
     with Interrupt() as interrupt, synthesis(tmp_path / "songs", epochs=1, seconds=2.0) as songs:
-        assert songs.ready(0, interrupt)
-        for song in songs.of(0):
+        assert songs.prepare(0, interrupt)
+        for song in songs.songs(0):
             assert soundfile.info(song.song.files["drums"][0]).duration == 2.0
 
 
 @pytest.mark.slow
 def test_an_interrupt_ends_the_wait(tmp_path: Path, tones: None) -> None:
     with Interrupt() as interrupt, synthesis(tmp_path / "songs") as songs:
-        interrupt.asked = True
-        assert not songs.ready(0, interrupt)
+        interrupt.requested = True
+        assert not songs.prepare(0, interrupt)
 
 
 def test_only_the_main_process_synthesises(tmp_path: Path) -> None:
     songs = synthesis(tmp_path / "songs", main=False)
     with Interrupt() as interrupt, songs:
-        assert songs.ready(0, interrupt)
+        assert songs.prepare(0, interrupt)
     assert not (tmp_path / "songs").exists()
-    assert len(songs.of(0)) == 2
+    assert len(songs.songs(0)) == 2
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_errors_of_workers_have_a_remedy(
     monkeypatch.setattr(dataset, "make", fault)
     songs = synthesis(tmp_path / "songs")
     with pytest.raises(error, match=message), Interrupt() as interrupt, songs:
-        songs.ready(0, interrupt)
+        songs.prepare(0, interrupt)
 
 
 @pytest.mark.slow
@@ -153,4 +153,4 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
     losses = [[line["loss"] for line in run.history("step")] for run in (at_once, resumed, without)]
     assert len(losses[0]) == 3 * 8
     assert losses[0] == losses[1] != losses[2]
-    assert not at_once.made.exists()
+    assert not at_once.songs.exists()
