@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hdemucs.audio.blocks import BLOCK_LENGTH, regroup
+from hdemucs.audio.codecs import RATES
 from hdemucs.errors import AudioError
 
 # More channels than any recording of music has: beyond it, an array is more likely [samples, channels].
@@ -29,6 +30,9 @@ class AudioSource(ABC):
         length: Number of samples per channel. An estimate, from the header; None if the header does not say.
         streams: Number of audio streams in the file, of which this source reads one.
         tags: Any of title, artist, album, date, genre, track and comment.
+
+    Raises:
+        AudioError: The sample rate cannot be that of audio.
     """
 
     name: str
@@ -37,6 +41,13 @@ class AudioSource(ABC):
     length: int | None = None
     streams: int = 1
     tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.sample_rate not in RATES:
+            raise AudioError(
+                f"{self.name} has a sample rate of {self.sample_rate} Hz, which must be a whole number from "
+                f"{RATES[0]} to {RATES[-1]}; export it again, or state its true rate"
+            )
 
     def blocks(self, length: int = BLOCK_LENGTH) -> Iterator[Tensor]:
         """Read from the start.
@@ -121,9 +132,9 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
             f"{name}: samples of type {array.dtype} have no known full scale; "
             "convert them to float32 in [-1, 1], or to int16 or int32"
         )
-    if int(sample_rate) != sample_rate or sample_rate < 1:
-        raise AudioError(f"{name}: the sample rate must be a positive whole number of Hz, not {sample_rate}")
-    return _Samples(name=name, sample_rate=int(sample_rate), channels=channels, length=length, array=array)
+    # A number that `RATES` contains may be a float, such as 44100.0.
+    rate = int(sample_rate) if sample_rate in RATES else sample_rate
+    return _Samples(name=name, sample_rate=rate, channels=channels, length=length, array=array)
 
 
 def known_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -247,6 +247,15 @@ def test_a_change_of_rate_is_an_error(tmp_path: Path):
     assert "from 2 channels at 44100 Hz to 2 at 22050 Hz" in refused(tmp_path / "both.mp3")
 
 
+@pytest.mark.parametrize("rate", [3, 999, 768_001, 2**31 - 1])
+def test_a_sample_rate_that_no_audio_has(tmp_path: Path, rate: int):
+    path = save(tmp_path / "song.wav", noise(100))
+    data = bytearray(path.read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert f"sample rate of {rate} Hz" in refused(path)
+
+
 # --- not audio
 
 
