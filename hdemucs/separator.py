@@ -141,6 +141,9 @@ class Written:
 class Separator:
     """A model, ready for any number of tracks.
 
+    For several processes, start them with multiprocessing's "spawn" (or "forkserver"): a child that is forked
+    after a separation hangs in its own, since torch's threads survive no fork.
+
     Args:
         model: Name of a registered model (see `hdemucs models`), path of a model file, `hf://user/repo`, or a
             model.
