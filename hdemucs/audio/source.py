@@ -30,6 +30,8 @@ class AudioSource(ABC):
         length: Number of samples per channel. An estimate, from the header; None if the header does not say.
         streams: Number of audio streams in the file, of which this source reads one.
         tags: Any of title, artist, album, date, genre, track and comment.
+        warnings: What is wrong with a file that can be read nevertheless, one line each: it ends before it
+            should. Complete once the source was read to its end.
 
     Raises:
         AudioError: The sample rate cannot be that of audio.
@@ -41,6 +43,7 @@ class AudioSource(ABC):
     length: int | None = None
     streams: int = 1
     tags: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.sample_rate not in RATES:
@@ -87,6 +90,11 @@ class AudioSource(ABC):
                 pieces.append(block[:, :length])
                 length -= pieces[-1].shape[-1]
         return torch.cat(pieces, dim=-1)
+
+    def _warn(self, warning: str) -> None:
+        """Add a warning, once: a source may be read again."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     @abstractmethod
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
