@@ -107,7 +107,8 @@ def _lock(part: Path) -> int | None:
     descriptor = 0
     try:
         descriptor = os.open(part, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # Waits for a process that is about to remove it.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
     except OSError:
         # Some file systems have no locks: then nobody can lock the file in order to remove it, either.
         pass

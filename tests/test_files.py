@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,13 @@ def test_parts_of_killed_processes_are_removed_and_those_of_living_ones_are_not(
         write_whole(tmp_path / "newer", "text")
         assert part.exists()
     assert names(tmp_path) == sorted([mine.name, "new", "newer"])
+
+
+def test_threads_do_not_remove_the_parts_of_each_other(tmp_path: Path) -> None:
+    def survives(number: int) -> bool:
+        with temporary_beside(tmp_path / str(number), folder=number % 2 == 0) as part:
+            return part.exists()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(survives, range(2000)))
+    assert names(tmp_path) == []
