@@ -2,13 +2,22 @@
 
 import hashlib
 import os
-import tempfile
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from hdemucs.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where what killed processes leave behind stays
+    fcntl = None  # type: ignore[assignment]
+
+_PART = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 @contextmanager
@@ -16,12 +25,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file under a temporary name beside `path`, to be renamed to `path` when the `with` block ends.
 
     Parent folders are created as needed. A process that is killed leaves a hidden folder behind, never half
-    a file.
+    a file; the next one that writes in the same folder removes it.
 
     Raises:
         OutputError: The folder cannot be written, or the disk is full; nothing is left behind.
     """
-    with _temporary_beside(path) as part:
+    with _part_of(path) as part:
         with part.open("wb") as file:
             yield file
             file.flush()
@@ -36,20 +45,103 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The folder cannot be written, the disk is full, or `path` exists; nothing is left behind.
     """
-    with _temporary_beside(path) as part:
+    with _part_of(path) as part:
         part.mkdir()
         yield part
         part.rename(path)
 
 
 @contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
+def _part_of(path: Path) -> Iterator[Path]:
+    """Name in a temporary folder beside `path`, for what will be renamed to `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}.") as folder:
-            yield Path(folder) / "part"
+        with temporary_beside(path, folder=True) as folder:
+            yield folder / "part"
     except OSError as error:
         raise write_error(path, error) from error
+
+
+@contextmanager
+def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Create `.NAME.XXXXXXXX.part` in the folder of `path`; what is left of it is removed at the end.
+
+    Those that killed processes left in that folder are removed first.
+
+    Args:
+        path: Final name of what is going to be written.
+        folder: Whether to create a folder instead of a file.
+
+    Raises:
+        OSError: The folder of `path` is missing or cannot be written.
+    """
+    _remove_stale(path.parent)
+    lock = None
+    part = path
+    try:
+        # A process that cleans up may see the file before it is locked, and remove it.
+        while lock is None:
+            # The name is cut so that a name as long as the system allows does not become too long.
+            part = path.with_name(f".{path.name[:48]}.{secrets.token_hex(4)}.part")
+            if folder:
+                part.mkdir(0o700)
+            else:
+                part.open("xb").close()
+            lock = _lock(part)
+        yield part
+    finally:
+        if part != path:
+            _remove(part)
+        if lock:
+            os.close(lock)
+
+
+def _lock(part: Path) -> int | None:
+    """Mark a temporary file or folder as in use by an open process.
+
+    Returns:
+        Descriptor to close at the end, 0 where files cannot be locked; None if `part` is gone.
+    """
+    if fcntl is None:
+        return 0
+    descriptor = 0
+    try:
+        descriptor = os.open(part, os.O_RDONLY)
+        # Waits for a process that is about to remove it.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError:
+        # Some file systems have no locks: then nobody can lock the file in order to remove it, either.
+        pass
+    if part.exists():
+        return descriptor
+    if descriptor:
+        os.close(descriptor)
+    return None
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove temporary files and folders whose process is gone, and with it its lock."""
+    if fcntl is None:
+        return
+    for part in folder.glob(".*.part"):
+        if not _PART.fullmatch(part.name):
+            continue
+        with suppress(OSError):
+            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(part)
+            finally:
+                os.close(descriptor)
+
+
+def _remove(part: Path) -> None:
+    """Remove a temporary file or folder, if it is there."""
+    with suppress(OSError):
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def write_error(path: Path, error: OSError) -> OutputError:

@@ -5,6 +5,7 @@ Letters in shapes: C channels, L samples.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -140,6 +141,9 @@ class Written:
 class Separator:
     """A model, ready for any number of tracks.
 
+    For several processes, start them with multiprocessing's "spawn" (or "forkserver"): a child that is forked
+    after a separation hangs in its own, since torch's threads survive no fork.
+
     Args:
         model: Name of a registered model (see `hdemucs models`), path of a model file, `hf://user/repo`, or a
             model itself.
@@ -195,7 +199,8 @@ class Separator:
         """
         track = _open(source, sample_rate)
         level = self._measure(track)
-        out = torch.empty(len(self._mixes), self.model.audio_channels, level.length)
+        with self._explained(track):
+            out = torch.empty(len(self._mixes), self.model.audio_channels, level.length)
         position = 0
         for block in self._stream(track, level, progress):
             out[..., position : position + block.shape[-1]] = block
@@ -239,7 +244,8 @@ class Separator:
         return Written(ordered, level.length / self.sample_rate, writer.gain)
 
     def _measure(self, track: audio.AudioSource) -> "Level":
-        return Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
+        with self._explained(track):
+            return Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
 
     def _stream(
         self, track: audio.AudioSource, level: "Level", progress: ProgressCallback | None
@@ -254,11 +260,19 @@ class Separator:
             for block in audio.convert(track, self.sample_rate, self.model.audio_channels)
         )
         options = replace(self.options, device=self.device, progress=progress or self.options.progress)
-        try:
+        with self._explained(track):
             for block in apply(self.model, blocks, options, sources=needed, length=level.length):
                 yield torch.einsum("ms,scl->mcl", mixer, block * level.scale + level.mean)
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+
+    @contextmanager
+    def _explained(self, track: audio.AudioSource) -> Iterator[None]:
+        """Turn a lack of memory, in whatever step, into one line with a remedy."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not (
+                isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+            ):
                 raise
             raise OptionError(
                 f"{track.name}: {self.device} has too little memory; choose a shorter segment, "

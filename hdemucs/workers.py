@@ -1,4 +1,8 @@
-"""Worker processes: started afresh, deaf to Ctrl-C, and cleaned up when their parent is done with them."""
+"""Worker processes: started afresh, deaf to Ctrl-C, and cleaned up when their parent is done with them.
+
+Nothing here forks: a child that is forked after torch has computed in threads hangs at its first computation,
+waiting for threads that only its parent has.
+"""
 
 import multiprocessing
 import signal

@@ -231,6 +231,7 @@ BAD_SAMPLES: dict[str, tuple[Any, int, str]] = {
     "channels last": (np.zeros((44100, 2)), TINY_RATE, "transpose"),
     "complex": (np.zeros((2, 100), np.complex64), TINY_RATE, "complex64"),
     "64 bits": (np.zeros((2, 100), np.int64), TINY_RATE, "int64"),
+    "far too loud": (np.array([[0, 0, 3e38]] * 2, np.float32), TINY_RATE, "3e+38 at 0.000 s"),
     "no rate at all": (np.zeros((2, 100)), 0, "sample rate"),
     "negative rate": (np.zeros((2, 100)), -44100, "sample rate"),
 }
@@ -501,6 +502,17 @@ def test_too_little_memory_is_explained(
     paths = {name: tmp_path / f"{name}.wav" for name in SOURCES}
     assert str(song) in refused(HDemucsError, separator.separate_file, song, paths)
     assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("step", ["convert", "empty"])
+def test_too_little_memory_is_explained_in_every_step(
+    separator: Separator, song: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")
+
+    monkeypatch.setattr(audio if step == "convert" else torch, step, fail)
+    assert str(song) in refused(HDemucsError, separator.separate, song)
 
 
 # --- the package

@@ -31,6 +31,10 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+MOST_SHIFTS = 1000
+"""Shifts beyond this many are a slip of the finger: 10 gain almost all that there is to gain."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Options for applying a model.
@@ -64,8 +68,8 @@ class Options:
             raise OptionError(f"segment must be a positive number of seconds, not {self.segment}")
         if not 0 <= self.overlap < 1:
             raise OptionError(f"overlap must be at least 0 and below 1, not {self.overlap}")
-        if self.shifts < 0:
-            raise OptionError(f"shifts must be at least 0, not {self.shifts}")
+        if not 0 <= self.shifts <= MOST_SHIFTS:
+            raise OptionError(f"shifts must be at least 0 and at most {MOST_SHIFTS}, not {self.shifts}")
         for name in ("batch_size", "jobs"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")

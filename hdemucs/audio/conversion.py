@@ -1,14 +1,17 @@
 """Turning any source into what a model was trained on: its sample rate and channels, finite samples."""
 
+import math
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from hdemucs.audio.remixing import remix
 from hdemucs.audio.resampling import resample, resample_part
 from hdemucs.audio.source import AudioSource
 from hdemucs.errors import AudioError
+
+# 200 dB above full scale. Damaged floats are larger, and overflow in sums; unscaled integers are not.
+_LOUDEST = 1e10
 
 
 def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Tensor]:
@@ -23,7 +26,8 @@ def convert(source: AudioSource, sample_rate: int, channels: int) -> Iterator[Te
         Blocks `[channels, n]`, n >= 1, float32.
 
     Raises:
-        AudioError: While iterating: the source is damaged, is empty, or has samples that are NaN or infinite.
+        AudioError: While iterating: the source is damaged, is empty, or has samples that are NaN, infinite
+            or absurdly loud.
     """
     remixed = (remix(block, channels) for block in _finite(source))
     empty = True
@@ -60,15 +64,17 @@ def convert_part(source: AudioSource, start: int, length: int, sample_rate: int,
 
 
 def _finite(source: AudioSource) -> Iterator[Tensor]:
-    """Blocks of a source, every sample checked."""
+    """Blocks of a source, every sample checked to be one of audio."""
     start = 0
     for block in source.blocks():
         # A single NaN would spread over the whole track through its mean and deviation.
-        bad = ~torch.isfinite(block).all(dim=0)
+        bad = ~(block.abs() <= _LOUDEST).all(dim=0)
         if bad.any():
-            second = (start + int(bad.int().argmax())) / source.sample_rate
+            place = int(bad.int().argmax())
+            peak = float(block[:, place].abs().max())
+            what = f"of {peak:.3g}" if math.isfinite(peak) else "that is NaN or infinite"
             raise AudioError(
-                f"{source.name} has a sample that is NaN or infinite at {second:.3f} s; "
+                f"{source.name} has a sample {what} at {(start + place) / source.sample_rate:.3f} s; "
                 "repair that spot in an audio editor, or export the file again"
             )
         start += block.shape[-1]

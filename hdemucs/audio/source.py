@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hdemucs.audio.blocks import BLOCK_LENGTH, regroup
+from hdemucs.audio.codecs import RATES
 from hdemucs.errors import AudioError
 
 # More channels than any recording of music has: beyond it, an array is more likely [samples, channels].
@@ -29,6 +30,11 @@ class AudioSource(ABC):
         length: Number of samples per channel. An estimate, from the header; None if the header does not say.
         streams: Number of audio streams in the file, of which this source reads one.
         tags: Any of title, artist, album, date, genre, track and comment.
+        warnings: What is wrong with a file that can be read nevertheless, one line each: it ends before it
+            should. Complete once the source was read to its end.
+
+    Raises:
+        AudioError: The sample rate cannot be that of audio.
     """
 
     name: str
@@ -37,6 +43,14 @@ class AudioSource(ABC):
     length: int | None = None
     streams: int = 1
     tags: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.sample_rate not in RATES:
+            raise AudioError(
+                f"{self.name} has a sample rate of {self.sample_rate} Hz, which must be a whole number from "
+                f"{RATES[0]} to {RATES[-1]}; export it again, or state its true rate"
+            )
 
     def blocks(self, length: int = BLOCK_LENGTH) -> Iterator[Tensor]:
         """Read from the start.
@@ -76,6 +90,11 @@ class AudioSource(ABC):
                 pieces.append(block[:, :length])
                 length -= pieces[-1].shape[-1]
         return torch.cat(pieces, dim=-1)
+
+    def _warn(self, warning: str) -> None:
+        """Add a warning, once: a source may be read again."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     @abstractmethod
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
@@ -121,9 +140,9 @@ def from_samples(samples: ArrayLike | Tensor, sample_rate: int, name: str = "<sa
             f"{name}: samples of type {array.dtype} have no known full scale; "
             "convert them to float32 in [-1, 1], or to int16 or int32"
         )
-    if int(sample_rate) != sample_rate or sample_rate < 1:
-        raise AudioError(f"{name}: the sample rate must be a positive whole number of Hz, not {sample_rate}")
-    return _Samples(name=name, sample_rate=int(sample_rate), channels=channels, length=length, array=array)
+    # A number that `RATES` contains may be a float, such as 44100.0.
+    rate = int(sample_rate) if sample_rate in RATES else sample_rate
+    return _Samples(name=name, sample_rate=rate, channels=channels, length=length, array=array)
 
 
 def known_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 import errno
 import os
-import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from hdemucs import files
 from hdemucs.errors import OutputError
 
 _ELSEWHERE = "choose another folder for the output"
@@ -60,25 +61,43 @@ def temporary_beside(path: Path, cleanup: ExitStack) -> Path:
     Raises:
         OutputError: The file cannot be created.
     """
-    # The name is cut so that a name as long as the system allows does not become too long.
-    part = path.with_name(f".{path.name[:48]}.{secrets.token_hex(4)}.part")
-    cleanup.callback(_remove, part)
-    with write_errors(path), part.open("xb"):
-        return part
+    with write_errors(path):
+        return cleanup.enter_context(files.temporary_beside(path))
 
 
 def place(parts: dict[Path, Path]) -> None:
     """Give finished files (temporary name -> final name) their final names: all of them, or none.
 
+    Files that had these names are gone only when all have been replaced.
+
     Raises:
         OutputError: A file cannot be renamed.
     """
-    with ExitStack() as undo:
+    with ExitStack() as cleanup, ExitStack() as undo:
         for part, path in parts.items():
             with write_errors(path):
-                part.replace(path)
-            undo.callback(_remove, path)
+                if os.path.lexists(path):
+                    old = cleanup.enter_context(files.temporary_beside(path, folder=True)) / "old"
+                    _duplicate(path, old)
+                    undo.callback(_put_back, old, path)
+                    part.replace(path)
+                else:
+                    part.replace(path)
+                    undo.callback(_remove, path)
         undo.pop_all()
+
+
+def _duplicate(path: Path, copy: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links."""
+    try:
+        os.link(path, copy, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(path, copy, follow_symlinks=False)
+
+
+def _put_back(old: Path, path: Path) -> None:
+    with suppress(OSError):
+        old.replace(path)
 
 
 def _remove(path: Path) -> None:

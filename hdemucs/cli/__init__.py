@@ -6,8 +6,11 @@ import argparse
 import io
 import signal
 import sys
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hdemucs import __version__
 from hdemucs.cli import demo, evaluate, make_songs, models, remix, separate, train
@@ -35,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal cannot show is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
-    _exit_on_signals()
     try:
-        status: int = args.run(args)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        with _exit_on_signals():
+            status: int = args.run(args)
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except HDemucsError as error:
         complain(str(error))
         return 2 if isinstance(error, OptionError) else 1
@@ -77,10 +80,22 @@ def _take_leftovers(args: argparse.Namespace, unknown: Sequence[str]) -> None:
         vars(args)[name] += vars(args.parser.parse_args(unknown))[name]
 
 
-def _exit_on_signals() -> None:
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
     """Let the signals that end a process unwind it as Ctrl-C does, so that unfinished files are removed."""
+    before: dict[int, Any] = {}
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # nohup ignores the hang-up signal, and it has to stay ignored.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+        # nohup ignores the hang-up signal, and it has to stay ignored. A handler that Python did not install
+        # (None) could not be restored, and only the main thread may install one.
+        if (
+            number is not None
+            and signal.getsignal(number) not in (signal.SIG_IGN, None)
+            and threading.current_thread() is threading.main_thread()
+        ):
+            before[number] = signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -218,6 +218,7 @@ def test_training_mode_is_restored() -> None:
         {"overlap": 1},
         {"overlap": -0.1},
         {"shifts": -1},
+        {"shifts": 10**9},
         {"batch_size": 0},
         {"jobs": 0},
     ],

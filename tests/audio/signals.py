@@ -52,9 +52,10 @@ def encode_libav(
     container: str | None = None,
     tags: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
+    format_options: dict[str, str] | None = None,
 ) -> None:
     """Write each signal as an audio stream of its own with FFmpeg, which chooses by suffix what is None."""
-    with av.open(str(path), "w", format=container) as output:
+    with av.open(str(path), "w", format=container, options=format_options or {}) as output:
         # FFmpeg's own encoders of Opus and, in some builds, of Vorbis are experimental.
         codec = codec or output.default_audio_codec.replace("opus", "libopus")
         options = {"strict": "experimental", **(options or {})}

@@ -1,6 +1,7 @@
 """Every row of the table of formats: what it reads and writes, and what a failure leaves behind."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,6 +144,19 @@ def test_the_extremes_that_a_format_holds(tmp_path: Path, codec: Codec, end: int
     got = read(paths)
     assert got.shape == stems.shape
     assert snr(got, stems) > 3
+
+
+def test_equal_stems_are_equal_files(tmp_path: Path):
+    stems = melodies(RATE, 30_000, 2)
+    written = []
+    for again in range(2):
+        time.sleep(1.1 * again)  # libraries write the time in seconds
+        for codec in WRITABLE.values():
+            for bits in codec.bits or [None]:
+                paths = write(tmp_path, stems, format=codec.name, bits=bits, tags=TAGS)
+                written += [(codec.name, bits, path.name, path.read_bytes()) for path in paths.values()]
+    first, second = written[: len(written) // 2], written[len(written) // 2 :]
+    assert [one[:3] for one, other in zip(first, second, strict=True) if one != other] == []
 
 
 @every_written

@@ -196,6 +196,32 @@ def test_a_name_taken_at_the_last_moment_leaves_nothing(tmp_path: Path):
     assert names(tmp_path) == ["bass.wav"]  # the folder; drums.wav had its name for a moment
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_old_files_stay_when_one_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+):
+    def no_links(*_, **__):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    paths = {name: tmp_path / name for name in ("bass", "drums", "other")}
+    write({name: paths[name] for name in ("bass", "drums")}, torch.full((2, 2, 10), 0.25))
+    paths["bass"].rename(tmp_path / "real")
+    paths["bass"].symlink_to("real")
+
+    def surprised() -> None:
+        with StemWriter(paths, RATE, 2) as writer:
+            writer.write(torch.zeros(3, 2, 100))
+            paths["other"].mkdir()
+
+    with pytest.raises(OutputError, match="folder"):
+        surprised()
+    assert names(tmp_path) == ["bass", "drums", "other", "real"]
+    assert paths["bass"].is_symlink()
+    assert all((gather(audio.open(paths[name])) == 0.25).all() for name in ("bass", "drums"))
+
+
 def test_old_files_stay_until_new_ones_are_whole(tmp_path: Path):
     paths = paths_in(tmp_path)
     write(paths, torch.full((2, 2, 10), 0.25))

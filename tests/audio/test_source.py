@@ -1,5 +1,7 @@
 """Blocks, and sources in memory."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -86,9 +88,13 @@ def test_an_empty_array_has_no_blocks():
         (np.zeros((2, 10), bool), 44100, "mine.*bool.*float32"),
         (np.zeros((2, 10)), 0, "mine.*sample rate"),
         (np.zeros((2, 10)), 44100.5, "mine.*sample rate"),
+        (np.zeros((2, 10)), 3, "mine has a sample rate of 3 Hz.*from 1000 to 768000"),
+        (np.zeros((2, 10)), 800_000, "mine.*sample rate"),
+        (np.zeros((2, 10)), float("nan"), "mine.*sample rate of nan"),
+        (np.zeros((2, 10)), "fast", "mine.*sample rate of fast"),
     ],
 )
-def test_what_cannot_be_audio_is_refused(samples: np.ndarray, rate: int, message: str):
+def test_what_cannot_be_audio_is_refused(samples: np.ndarray, rate: Any, message: str):
     with pytest.raises(AudioError, match=message) as caught:
         from_samples(samples, rate, "mine")
     assert "\n" not in str(caught.value)

@@ -1,5 +1,3 @@
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,7 @@ from tests.cli.command import Result, Run
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """The command, run in this process."""
 
     def run(*argv: str | Path) -> Result:
@@ -20,10 +18,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
             status = end.code if isinstance(end.code, int) else 1
         return Result(status, *capsys.readouterr())
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture

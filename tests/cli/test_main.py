@@ -1,14 +1,16 @@
 """The command line as a whole."""
 
 import importlib
+import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from hdemucs.cli import COMMANDS
+from hdemucs.cli import COMMANDS, main
 from hdemucs.cli.output import needs_extra
 from hdemucs.errors import OptionError
 from tests.cli.command import Run, assert_fails
@@ -74,3 +76,21 @@ def test_a_missing_package_is_one_line_with_the_remedy() -> None:
         needs_extra("train"),
     ):
         importlib.import_module("no_such_package")
+
+
+def test_the_callers_signal_handlers_are_restored(run: Run) -> None:
+    def mine(*_: object) -> None:
+        """Handle a signal."""
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        for argv in (["models"], ["separate", "missing.wav"]):
+            run(*argv)
+            assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_main_may_be_called_in_a_thread(run: Run) -> None:
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(main, ["models"]).result() == 0

@@ -70,6 +70,9 @@ class Codec:
         return source
 
 
+RATES = range(1_000, 768_001)
+"""Sample rates of audio in Hz; beyond them, a header is broken: resampling 3 Hz would take days."""
+
 CODECS = (
     Codec(
         name="wav",
@@ -77,7 +80,7 @@ CODECS = (
         suffixes=(".wav", ".wave"),
         reader="sndfile",
         magic=(b"RIFF", b"RIFX", b"RF64"),
-        rates=range(1, 2**31),
+        rates=RATES,
         most_channels=1024,
         bits=("16", "24", "32f"),
         needs_length=True,
@@ -88,8 +91,8 @@ CODECS = (
         suffixes=(".flac",),
         reader="sndfile",
         magic=(b"fLaC",),
-        # The limits are libsndfile's.
-        rates=range(1, 655_351),
+        # The upper limits are libsndfile's.
+        rates=range(RATES.start, 655_351),
         most_channels=8,
         bits=("16", "24"),
     ),

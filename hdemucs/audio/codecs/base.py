@@ -1,4 +1,4 @@
-"""What all codecs share: the interface of encoders, and errors of files that cannot be read."""
+"""What all codecs share: the interface of encoders, and what is said of broken files."""
 
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,12 @@ class Encoder(Protocol):
 def damaged(name: str, second: float, reason: object) -> AudioError:
     """AudioError for a file in which something is missing or wrong from `second` on."""
     return AudioError(f"{name} is damaged at {second:.1f} s ({reason}); {WHOLE_COPY}")
+
+
+def ends_early(name: str, second: float, stated: float | None = None) -> str:
+    """Warning for a file that ends at `second`, though it states more seconds or has no proper end."""
+    of = "without a proper end" if stated is None else f"of {stated:.1f} s"
+    return f"{name} ends early, at {second:.1f} s {of}; {WHOLE_COPY}"
 
 
 def check_stream(path: Path, stream: int, streams: int) -> None:

@@ -14,7 +14,8 @@ from av.error import FFmpegError
 from torch import Tensor
 
 from hdemucs.audio.blocks import drop
-from hdemucs.audio.codecs.base import WHOLE_COPY, check_stream, damaged
+from hdemucs.audio.codecs import pages
+from hdemucs.audio.codecs.base import WHOLE_COPY, check_stream, damaged, ends_early
 from hdemucs.audio.source import AudioSource, known_tags, to_float
 from hdemucs.errors import AudioError, one_line
 
@@ -24,6 +25,10 @@ from hdemucs.errors import AudioError, one_line
 _PREROLL = 65536
 # Codecs that decode to the same samples after such a pre-roll. Not Opus, whose state fades out slowly.
 _EXACT_CODECS = ("alac", "flac", "mp3", "pcm_")
+
+_LONGEST_FRAME = 1441 + 1  # bytes of an MP3's frame, at 320 kbit/s and 32 kHz, with padding
+# Seconds by which a header may count an encoder's delay and padding as music.
+_LEEWAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class _LibavSource(AudioSource):
     path: Path
     stream: int
     clock: _Clock | None  # None: only decoding from the start tells which sample is which
+    stated: int | None  # length in samples, None if it is only estimated
 
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
         place = start - _PREROLL
@@ -67,9 +73,13 @@ class _LibavSource(AudioSource):
             return
         yield from drop(self._converted(_chain(first, frames), place), start - place)
 
-    def _converted(self, frames: Iterator[AudioFrame], place: int) -> Iterator[Tensor]:
+    def _converted(self, frames: Iterator[AudioFrame | None], place: int) -> Iterator[Tensor]:
         """Samples of decoded frames that start at sample `place`; rate and channels may not change."""
+        cut = False
         for frame in frames:
+            if frame is None:
+                cut = True
+                continue
             samples = _planar(frame)
             if (frame.sample_rate, samples.shape[0]) != (self.sample_rate, self.channels):
                 raise AudioError(
@@ -79,6 +89,11 @@ class _LibavSource(AudioSource):
                 )
             place += samples.shape[1]
             yield to_float(samples)
+        second = place / self.sample_rate
+        if self.stated is not None and place + _LEEWAY * self.sample_rate < self.stated:
+            self._warn(ends_early(self.name, second, self.stated / self.sample_rate))
+        elif cut:
+            self._warn(ends_early(self.name, second))
 
 
 def open_file(path: Path, stream: int) -> AudioSource:
@@ -92,6 +107,8 @@ def open_file(path: Path, stream: int) -> AudioSource:
         if audio.codec_context is None:
             raise AudioError(f"{path} has a codec that FFmpeg cannot decode; convert it to WAV or FLAC")
         seconds = _seconds(container, audio)
+        stated = _states_duration(path, container)
+        cut = container.format.name == "ogg" and pages.lacks_end(path)
         tags = known_tags({**container.metadata, **audio.metadata})
         count = len(streams)
         # Headers are not always right (AAC with spectral band replication states half of the rate); decoded
@@ -103,12 +120,14 @@ def open_file(path: Path, stream: int) -> AudioSource:
             name=str(path),
             sample_rate=first.sample_rate,
             channels=_planar(first).shape[0],
-            length=round(seconds * first.sample_rate) or None,
+            length=(length := round(seconds * first.sample_rate)) or None,
             streams=count,
             tags=tags,
             path=path.absolute(),
             stream=stream,
             clock=_clock(container, audio, first),
+            stated=length if stated else None,
+            warnings=[ends_early(str(path), seconds)] if cut else [],
         )
 
 
@@ -148,10 +167,33 @@ def _seconds(container: InputContainer, audio: AudioStream) -> float:
     return (container.duration or 0) / av.time_base
 
 
+def _states_duration(path: Path, container: InputContainer) -> bool:
+    """Whether the duration of the audio was read in the file, and not estimated from its size."""
+    names = container.format.name.split(",")
+    if "mp3" in names:
+        return _has_count(path)
+    # Matroska states only how long its longest stream is.
+    return "mp4" in names or ("matroska" in names and len(container.streams) == 1)
+
+
+def _has_count(path: Path) -> bool:
+    """Whether an MP3 states its number of frames, in a frame of its own before the music."""
+    with _opened(path, str(path)) as container:
+        music = next((packet.pos for packet in container.demux(audio=0) if packet.pos), 0)
+    with path.open("rb") as file:
+        file.seek(max(0, music - _LONGEST_FRAME))
+        frame = file.read(min(music, _LONGEST_FRAME))
+    mark = max(frame.rfind(b"Xing"), frame.rfind(b"Info"))
+    return b"VBRI" in frame or (mark >= 0 and any(flags & 1 for flags in frame[mark + 7 : mark + 8]))
+
+
 def _frames(
     path: Path, name: str, stream: int, earliest: int | None = None, seek: bool = False
-) -> Iterator[AudioFrame]:
-    """Decoded frames of a file: all, or those of packets with a timestamp of `earliest` or later."""
+) -> Iterator[AudioFrame | None]:
+    """Decoded frames of a file: all, or those of packets with a timestamp of `earliest` or later.
+
+    As in `_decoded`, there may be a None at the end.
+    """
     with _opened(path, name) as container:
         if earliest is not None and seek:
             container.seek(earliest, stream=container.streams.audio[stream])
@@ -160,11 +202,12 @@ def _frames(
 
 def _decoded(
     container: InputContainer, name: str, stream: int, earliest: int | None = None
-) -> Iterator[AudioFrame]:
+) -> Iterator[AudioFrame | None]:
     """Decoded frames with samples in them, from the container's position on.
 
     A packet that cannot be decoded is skipped before the first good one and after the last (a file cut
-    anywhere starts or ends with half a packet). In between, time would be lost: that is an AudioError.
+    anywhere starts or ends with half a packet). In between, time would be lost: that is an AudioError. None
+    stands for a skipped end, except in MP3, where it may be a tag.
     """
     good = False
     second = 0.0
@@ -178,7 +221,8 @@ def _decoded(
             broken = error if good else None
             continue
         for frame in frames:
-            if broken:
+            # The packet without data that ends every stream only brings what the decoder held back.
+            if broken and packet.size:
                 raise damaged(name, second, broken.strerror)
             if frame.samples:
                 if not good and frame.time is not None and earliest is not None:
@@ -186,9 +230,11 @@ def _decoded(
                 good = True
                 yield frame
                 second += frame.samples / frame.sample_rate
+    if broken and container.format.name != "mp3":
+        yield None
 
 
-def _chain(first: AudioFrame, frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+def _chain(first: AudioFrame, frames: Iterator[AudioFrame | None]) -> Iterator[AudioFrame | None]:
     yield first
     yield from frames
 

@@ -1,6 +1,7 @@
 """libsndfile, through soundfile: reads WAV, AIFF, FLAC, Ogg, AU and CAF; writes WAV, FLAC, MP3 and Ogg."""
 
 import os
+import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 from hdemucs.audio.blocks import BLOCK_LENGTH, drop, interleaved
-from hdemucs.audio.codecs import Encoding
-from hdemucs.audio.codecs.base import check_stream, damaged
+from hdemucs.audio.codecs import Encoding, pages, riff
+from hdemucs.audio.codecs.base import check_stream, damaged, ends_early
 from hdemucs.audio.source import AudioSource, known_tags
 from hdemucs.errors import one_line
 
@@ -24,6 +25,12 @@ _SEEKABLE = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "ALAC_", "IMA_ADPCM", "M
 # In the last page of a Vorbis stream libsndfile 1.2 lands too late, by what the encoder padded the page with.
 # No page is longer: 255 packets of at most 4096 new samples.
 _LONGEST_VORBIS_PAGE = 255 * 4096
+# Samples to read at once near damage: a FLAC has 4096 in each of its frames, rarely less.
+_SMALL_BLOCK = 256
+# What libsndfile notes of a WAV, AIFF or AU that is shorter than its header says, and reads to its end.
+_CORRECTED_SIZE = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# Bytes of a sample.
+_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 _TAGS = ("title", "artist", "album", "date", "genre", "tracknumber", "comment")
 
 
@@ -32,6 +39,7 @@ class _SndfileSource(AudioSource):
     path: Path
     length: int
     subtype: str
+    data: riff.Data | None = None  # where the samples are, for a WAV that states it wrongly
 
     def _decode(self, start: int = 0) -> Generator[Tensor, None, None]:
         place = self._exact_place(start)
@@ -48,18 +56,56 @@ class _SndfileSource(AudioSource):
     def _blocks_from(self, place: int) -> Iterator[Tensor]:
         done = place
         try:
-            with soundfile.SoundFile(os.fsencode(self.path)) as file:
-                if place:
-                    file.seek(place)
-                while len(samples := file.read(BLOCK_LENGTH, dtype="float32", always_2d=True)):
-                    done += len(samples)
-                    yield torch.from_numpy(np.ascontiguousarray(samples.T))
+            for block in self._read(place, BLOCK_LENGTH):
+                done += block.shape[-1]
+                yield block
         except soundfile.SoundFileError as error:
-            raise damaged(self.name, done / self.sample_rate, one_line(error)) from None
+            # In the block that failed there are good samples as well.
+            with suppress(soundfile.SoundFileError):
+                for block in self._read(done, _SMALL_BLOCK):
+                    done += block.shape[-1]
+                    yield block
+            second = done / self.sample_rate
+            if done == 0 or self._goes_on():
+                raise damaged(self.name, second, one_line(error)) from None
+            self._warn(ends_early(self.name, second, self.length / self.sample_rate))
+            return
         # These formats know their exact length, and libsndfile does not report a hole in an Ogg file.
         if done < self.length:
             missing = f"{(self.length - done) / self.sample_rate:.1f} s are missing"
             raise damaged(self.name, done / self.sample_rate, missing)
+
+    def _read(self, place: int, length: int) -> Iterator[Tensor]:
+        with self._opened() as file:
+            if place:
+                file.seek(place)
+            while len(samples := file.read(length, dtype="float32", always_2d=True)):
+                yield torch.from_numpy(np.ascontiguousarray(samples.T))
+
+    @contextmanager
+    def _opened(self) -> Iterator[soundfile.SoundFile]:
+        if self.data is None:
+            with soundfile.SoundFile(os.fsencode(self.path)) as file:
+                yield file
+            return
+        with (
+            self.data.open(self.path) as window,
+            soundfile.SoundFile(
+                window,
+                format="RAW",
+                samplerate=self.sample_rate,
+                channels=self.channels,
+                subtype=self.subtype,
+                endian=self.data.order,
+            ) as file,
+        ):
+            yield file
+
+    def _goes_on(self) -> bool:
+        """Whether the last sample can be read: then what cannot be read is a hole, and not the end."""
+        with suppress(soundfile.SoundFileError):
+            return any(block.numel() for block in self._read(self.length - 1, 1))
+        return False
 
 
 def open_file(path: Path, stream: int) -> AudioSource | None:
@@ -77,17 +123,37 @@ def open_file(path: Path, stream: int) -> AudioSource | None:
             ):
                 return None
             check_stream(path, stream, 1)
+            data, length = None, file.frames
+            # WAV and WAVEX, not RF64; RAW can be told of all sample formats that have a size.
+            if file.format.startswith("WAV") and file.subtype in _BYTES and (data := riff.misstated(path)):
+                length = data.size // (_BYTES[file.subtype] * file.channels)
             return _SndfileSource(
                 name=str(path),
                 sample_rate=file.samplerate,
                 channels=file.channels,
-                length=file.frames,
+                length=length,
                 tags=known_tags({"track": tags.pop("tracknumber", ""), **tags}),
+                warnings=_warnings(path, file) if data is None else [],
                 path=path.absolute(),
                 subtype=file.subtype,
+                data=data,
             )
     except (soundfile.SoundFileError, TypeError):  # TypeError: it wants to be told about any "*.raw"
         return None
+
+
+def _warnings(path: Path, file: soundfile.SoundFile) -> list[str]:
+    """Warning for a file that is shorter than its header says, or has no proper end."""
+    # A rate of 0 is refused later.
+    second = file.frames / max(1, file.samplerate)
+    if file.format == "OGG":
+        return [ends_early(str(path), second)] if pages.lacks_end(path) else []
+    if not (sizes := _CORRECTED_SIZE.search(file.extra_info)):
+        return []
+    stated, there = map(int, sizes.groups())
+    if stated - there < 2 or riff.unknown(stated):
+        return []
+    return [ends_early(str(path), second, second * stated / max(1, there))]
 
 
 class SndfileEncoder:

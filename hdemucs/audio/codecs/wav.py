@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hdemucs.audio.codecs import Encoding
+from hdemucs.audio.codecs import Encoding, riff
 from hdemucs.audio.codecs.base import Encoder
 from hdemucs.audio.codecs.sndfile import SndfileEncoder
 
@@ -30,6 +30,7 @@ class _WavEncoder(SndfileEncoder):
         self, path: Path, encoding: Encoding, tags: Mapping[str, str], longest: int, **options: Any
     ) -> None:
         super().__init__(path, encoding, tags, **options)
+        self._path = path
         self._room = longest
 
     def write(self, samples: Tensor) -> None:
@@ -37,3 +38,12 @@ class _WavEncoder(SndfileEncoder):
         if self._room < 0:
             raise OSError("a WAV cannot grow beyond 4 GiB; choose flac")
         super().write(samples)
+
+    def close(self) -> None:
+        super().close()
+        # Equal stems are equal files: the chunk with the peaks, of floats only, has the time of writing.
+        with self._path.open("r+b") as file:
+            for chunk in riff.chunks(file):
+                if chunk.name == b"PEAK":
+                    file.seek(chunk.place + 4)
+                    file.write(bytes(4))
