@@ -94,10 +94,10 @@ def score_song(
 def _references(song: Song, sources: Sequence[str], sample_rate: int, channels: int) -> Tensor:
     """True stems `[S, C, L]`; those decoded from a lossy format, such as AAC, are rounded to 16 bits.
 
-    Decoded to float, such a signal has no energy at all above the encoder's highest band. BSS Eval then has to
-    solve a nearly singular system, and ISR, SIR and SAR depend on rounding errors, by many decibels. museval's
-    reader, stempeg, hands over samples of 16 bits, whose rounding noise fills the empty band: published scores
-    on MUSDB18's `.stem.mp4` files were computed from these.
+    Decoded to float, such a signal has no energy at all above the encoder's highest band. BSS Eval then has
+    to solve a nearly singular system, and ISR, SIR and SAR depend on rounding errors, by many decibels.
+    museval's reader, stempeg, hands over samples of 16 bits, whose rounding noise fills the empty band:
+    published scores on MUSDB18's `.stem.mp4` files were computed from these.
     """
     references = song.references(sources, sample_rate, channels)
     for reference, source in zip(references, sources, strict=True):
