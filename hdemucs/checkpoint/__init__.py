@@ -1,7 +1,7 @@
 """Files to models and back; a file is data, and loading one never runs code from it."""
 
-from hdemucs.checkpoint.files import load, save
+from hdemucs.checkpoint.files import as_model, load, save
 from hdemucs.checkpoint.fingerprint import fingerprint
 from hdemucs.checkpoint.importers.demucs import translate_weights
 
-__all__ = ["fingerprint", "load", "save", "translate_weights"]
+__all__ = ["as_model", "fingerprint", "load", "save", "translate_weights"]
