@@ -9,7 +9,7 @@ import yaml
 
 from hdemucs.cli import main
 from hdemucs.errors import HDemucsError, SynthesisError, WorkerError
-from hdemucs.synthesis import dataset, song
+from hdemucs.synthesis import dataset
 from hdemucs.synthesis.dataset import Task
 from hdemucs.training.config.schema import SynthesisSettings
 from hdemucs.training.data.online_synthesis import OnlineSynthesis
@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Songs are tones, which need no sounds installed."""
     monkeypatch.setattr(dataset, "make", make_tones)
-    monkeypatch.setattr(song, "require_sounds", lambda: None)
+    monkeypatch.setattr("hdemucs.synthesis.song.require_sounds", lambda: None)
 
 
 def synthesis(
@@ -168,7 +168,7 @@ def test_missing_sounds_are_one_line_and_leave_no_run(
     def require() -> None:
         raise missing
 
-    monkeypatch.setattr(song, "require_sounds", require)
+    monkeypatch.setattr("hdemucs.synthesis.song.require_sounds", require)
     assert train(data, tmp_path / "run") != 0
     err = capsys.readouterr().err
     assert err.count("\n") == 1
