@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from hdemucs import audio
 from hdemucs.apply import Options, ProgressCallback, apply
+from hdemucs.checkpoint import as_model
 from hdemucs.errors import OptionError
 from hdemucs.model import Model
 from hdemucs.pretrained import DEFAULT_MODEL, load_model
@@ -146,7 +147,7 @@ class Separator:
 
     Args:
         model: Name of a registered model (see `hdemucs models`), path of a model file, `hf://user/repo`, or a
-            model itself.
+            model, which may be an `HDemucs` of torchaudio.
         stems: Sources of the model to return; None for all.
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
             It cannot be combined with `stems`.
@@ -161,7 +162,7 @@ class Separator:
 
     def __init__(
         self,
-        model: str | PathLike[str] | Model = DEFAULT_MODEL,
+        model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
         *,
         stems: Sequence[str] | None = None,
         two_stems: str | None = None,
@@ -169,7 +170,7 @@ class Separator:
     ) -> None:
         self.options = Options(**options)
         self.device = self.options.torch_device()
-        self.model: Model = load_model(model) if isinstance(model, str | PathLike) else model
+        self.model: Model = load_model(model) if isinstance(model, str | PathLike) else as_model(model)
         self._mixes = _mixes(self.model.sources, stems, two_stems)
 
     @property
@@ -314,7 +315,7 @@ def separate(
     source: Source,
     sample_rate: int | None = None,
     *,
-    model: str | PathLike[str] | Model = DEFAULT_MODEL,
+    model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
     **options: Any,

@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import nn
 
 from hdemucs.checkpoint.build import build
 from hdemucs.checkpoint.importers import demucs, torchaudio
@@ -27,20 +28,27 @@ KEY = "hdemucs"
 
 
 def save(
-    model: Network, path: str | Path, *, half: bool = False, provenance: Mapping[str, Any] | None = None
+    model: nn.Module, path: str | Path, *, half: bool = False, provenance: Mapping[str, Any] | None = None
 ) -> None:
     """Write a model as one safetensors file that `load` and `hdemucs separate --model` accept.
 
     Args:
-        model: Network to write. A bag cannot be written: save its members one by one.
+        model: Network to write, or an `HDemucs` of torchaudio. A bag cannot be written: save its members one
+            by one.
         path: File to write; it appears only when it is complete.
         half: Whether to store weights in float16: half the size, for a difference far below audibility.
         provenance: Where the weights come from, by keys and values of any kind that JSON can hold.
 
     Raises:
+        CheckpointError: It is not a network, or a torchaudio `HDemucs` with settings that ours does not have.
         OutputError: The file cannot be written.
     """
     path = Path(path)
+    model = as_model(model)
+    if not isinstance(model, Network):
+        raise CheckpointError(
+            f"a {type(model).__name__} is not a network that fits in one file; of a bag, save each model"
+        )
     dtype = torch.float16 if half else torch.float32
     state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()}
     metadata = {
@@ -51,6 +59,15 @@ def save(
     }
     # Not safetensors' own function for files, which makes them unreadable to other users.
     write_whole(path, to_bytes(state, metadata={KEY: json.dumps(metadata)}))
+
+
+def as_model(model: nn.Module) -> Model:
+    """A model in memory as one of this library's: an `HDemucs` of torchaudio is converted, others are kept.
+
+    Raises:
+        CheckpointError: torchaudio's model has settings that ours does not have.
+    """
+    return torchaudio.from_module(model) if torchaudio.is_module(model) else cast(Model, model)
 
 
 def load(path: str | Path) -> Model:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdemucs.cli.options import add_computation, computation
-from hdemucs.cli.output import complain, note
+from hdemucs.cli.output import complain, make_table, note, plain, print_table
 from hdemucs.errors import OptionError
+from hdemucs.pretrained import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from hdemucs.datasets.songs import Song
     from hdemucs.evaluation.benchmark.methods import Method
     from hdemucs.evaluation.benchmark.run import SongOutcome
+    from hdemucs.evaluation.benchmark.tables import ScoreTable
 
 
 def add_parser(commands: Any) -> None:
@@ -34,8 +37,8 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "-n",
         "--model",
-        help="a model, as for `hdemucs separate`; `mixture`: the mixture as estimate of every source; "
-        "`oracle:irm`: the ideal ratio mask",
+        help=f"a model, as for `hdemucs separate` (default: {DEFAULT_MODEL}); `mixture`: the mixture "
+        "as estimate of every source; `oracle:irm`: the ideal ratio mask",
     )
     what.add_argument(
         "--estimates",
@@ -53,7 +56,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--plots", action="store_true", help="plot the scores as well; needs matplotlib")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument(
-        "-j", "--jobs", type=int, default=1, metavar="N", help="songs to score at once (default: 1)"
+        "-j",
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="songs to score at once, while the next one is separated (default: 1)",
     )
     add_computation(parser.add_argument_group("computation"))
 
@@ -63,12 +71,16 @@ def run(args: argparse.Namespace) -> int:
     if args.compare is not None:
         from hdemucs.evaluation.benchmark.comparison import compare
 
-        print(compare(*args.compare), end="")
+        _print_scores([compare(*args.compare)])
         return 0
     if args.musdb is None or args.out is None:
         raise OptionError("evaluate needs --musdb PATH and --out FOLDER; see `hdemucs evaluate --help`")
-    if (args.model is None) == (args.estimates is None):
-        raise OptionError("evaluate needs either --model or --estimates")
+    if args.model is not None and args.estimates is not None:
+        raise OptionError("evaluate takes either --model or --estimates, not both")
+    if args.plots:
+        from hdemucs.evaluation.benchmark.plots import require_matplotlib
+
+        require_matplotlib()
     from hdemucs.datasets.songs import find_songs
     from hdemucs.evaluation.benchmark.methods import FolderMethod, find_method
     from hdemucs.evaluation.benchmark.report import write_report
@@ -78,14 +90,15 @@ def run(args: argparse.Namespace) -> int:
     if args.estimates is not None:
         method = FolderMethod(args.estimates)
     else:
-        method = find_method(args.model, **computation(args))
+        method = find_method(args.model or DEFAULT_MODEL, **computation(args))
     outcomes = _evaluate(method, songs, args.out, args.jobs)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(failed) < len(songs):
         report = write_report(args.out)
-        print(
-            json.dumps(report.summary(), indent=2) if args.json else report.markdown(), end="\n" * args.json
-        )
+        if args.json:
+            print(json.dumps(report.summary(), indent=2))
+        else:
+            _print_scores(report.tables())
         if args.plots:
             from hdemucs.evaluation.benchmark.plots import write_plots
 
@@ -94,6 +107,21 @@ def run(args: argparse.Namespace) -> int:
         complain(f"{outcome.song} was not scored: {outcome.error}")
     note(f"scores are in {args.out}")
     return int(bool(failed))
+
+
+def _print_scores(tables: Sequence[ScoreTable]) -> None:
+    """Print tables as they are read best: laid out on a terminal, as Markdown elsewhere."""
+    for index, table in enumerate(tables):
+        if index:
+            print()
+        if not sys.stdout.isatty():
+            print(table.markdown(), end="")
+            continue
+        print(table.title)
+        rows = make_table(*table.header)
+        for row in table.rows:
+            rows.add_row(*map(plain, row))
+        print_table(rows)
 
 
 def _evaluate(method: Method, songs: Sequence[Song], out: Path, jobs: int) -> list[SongOutcome]:

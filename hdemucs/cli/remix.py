@@ -75,5 +75,10 @@ def run(args: argparse.Namespace) -> int:
         )
     for name, problem in report.problems.items():
         complain(f"{name} was left out: {problem}")
+    if report.outdated:
+        complain(
+            f"{len(report.outdated)} of the kept songs, such as {report.outdated[0]}, were made of other "
+            "songs or with other settings; to make them again, remove them"
+        )
     note(f"new songs in {args.out}: {len(report.written)}; kept: {len(report.kept)}")
     return 0

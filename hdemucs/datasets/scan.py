@@ -85,7 +85,7 @@ def scan(
     found = _find(folders)
     names = list(sources) if sources is not None else ordered_sources([song for _, song in found])
     songs: list[TrainingSong] = []
-    problems: list[ScanProblem] = []
+    problems = _unheard_of([song for _, song in found], names)
     for (_, song), facts in zip(found, _check(found, progress, cache), strict=True):
         usable, wrong = assess(song, facts, names, sample_rate)
         problems += wrong
@@ -122,6 +122,20 @@ def _find(folders: Sequence[Path]) -> list[tuple[Path, Song]]:
         for song in find_training_songs(folder):
             songs.setdefault((song.path.resolve(), song.name), (folder, song))
     return list(songs.values())
+
+
+def _unheard_of(songs: Sequence[Song], sources: Sequence[str]) -> list[ScanProblem]:
+    """Stems in `stems.yaml` that no song and no source has: most likely misspelt, and without any effect."""
+    known = {*sources, *ordered_sources(songs)}
+    return [
+        ScanProblem(
+            song.path,
+            f"stems.yaml has the stem {name!r}, which no song and no source has",
+            f"it is ignored{hint(name, sorted(known))}",
+        )
+        for song in songs
+        for name in sorted((song.silent | song.unknown) - known - {"mixture"})
+    ]
 
 
 def _check(

@@ -86,7 +86,14 @@ def _load_path(path: Path) -> Model:
         raise UnknownModelError(f"{path} does not exist; `hdemucs models` lists the models that need no file")
     from hdemucs.checkpoint import load
 
-    return _named(load(file), file.stem)
+    return _named(load(file), _file_name(file))
+
+
+def _file_name(file: Path) -> str:
+    """Name of a model file without its suffix. The `best.safetensors` of a training run is named after it."""
+    if file.name == "best.safetensors" and (file.parent / "initial.safetensors").is_file():
+        return file.resolve().parent.name
+    return file.stem
 
 
 def _load_hub(spec: str) -> Model:

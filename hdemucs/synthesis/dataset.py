@@ -13,7 +13,7 @@ from hdemucs import audio
 from hdemucs.errors import OptionError
 from hdemucs.files import whole_folder
 from hdemucs.synthesis.score.notes import RATE
-from hdemucs.synthesis.song import STEMS, Multitrack, make_song
+from hdemucs.synthesis.song import STEMS, Multitrack, make_song, require_sounds
 from hdemucs.workers import as_done, worker_pool
 
 FORMATS = ("wav", "flac")
@@ -85,6 +85,8 @@ def write_songs(
         for n in range(held_out)
     ]
     missing = [task for task in tasks if not task.folder.exists()]
+    for unheard in sorted({task.held_out for task in missing}):
+        require_sounds(held_out=unheard)
     with worker_pool(jobs, torch_threads=1) if jobs > 1 else nullcontext() as pool:
         for done, _ in enumerate(as_done(make, missing, pool), len(tasks) - len(missing) + 1):
             if progress is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
 from hdemucs.synthesis.instruments.base import silence
 from hdemucs.synthesis.instruments.families import choose_instrument
+from hdemucs.synthesis.instruments.soundfont import fluidsynth
 from hdemucs.synthesis.mixing.production import (
     Desk,
     balance,
@@ -25,7 +26,8 @@ from hdemucs.synthesis.score.genres import GENRES, Genre, Layer
 from hdemucs.synthesis.score.grooves import Hit, play_groove
 from hdemucs.synthesis.score.notes import Note
 from hdemucs.synthesis.sounds import Sound, choose_sounds, find_sounds
-from hdemucs.synthesis.voice.vocals import Singing, Window, cast_singers, render_vocals
+from hdemucs.synthesis.voice.units import world
+from hdemucs.synthesis.voice.vocals import Singing, Window, cast_singers, choose_voices, render_vocals
 from hdemucs.synthesis.voice.voices import Voice, find_voices
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -51,6 +53,21 @@ class Multitrack:
     def mixture(self) -> np.ndarray:
         """The exact sum of the stems."""
         return np.sum([self.stems[name] for name in STEMS], axis=0)
+
+
+def require_sounds(*, held_out: bool = False) -> None:
+    """Check that songs can be made at all, before anything that takes long starts.
+
+    Args:
+        held_out: Whether songs with held-out sounds and voices are wanted.
+
+    Raises:
+        SynthesisError: A package, a soundfont or a voice is not installed; the message says what to install.
+    """
+    fluidsynth()
+    world()
+    choose_sounds(find_sounds(), held_out)
+    choose_voices(find_voices(), held_out)
 
 
 def make_song(

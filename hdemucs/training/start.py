@@ -17,6 +17,7 @@ from hdemucs.model import NETWORKS, Bag, Network
 from hdemucs.training.build import build_trainer, on_cpu
 from hdemucs.training.config.load import dump, load_config
 from hdemucs.training.config.schema import Config
+from hdemucs.training.data.online_synthesis import require_synthesis
 from hdemucs.training.finetune import freeze, initialise
 from hdemucs.training.run import Run
 from hdemucs.training.trainer import StepCallback
@@ -52,6 +53,7 @@ def train(
         KeyboardInterrupt: Training was interrupted; the run can be resumed.
     """
     settings = load_config(config, overrides)
+    require_synthesis(settings.synthesis)
     run = Run(out or Path("runs") / Path(config).stem)
     with _processes(settings) as processes:
         if processes.is_main_process:
@@ -76,6 +78,7 @@ def check(
         The resolved configuration, the network before training, and the songs.
     """
     settings = load_config(config, overrides)
+    require_synthesis(settings.synthesis)
     return settings, *_prepare(settings, scanning)
 
 
@@ -100,6 +103,7 @@ def resume(
     """
     run = Run.existing(folder)
     settings = load_config(str(run.config))
+    require_synthesis(settings.synthesis)
     with _processes(settings) as processes:
         _train(run, settings, processes, progress, scanning)
     return run

@@ -8,7 +8,9 @@ import soundfile
 
 from hdemucs import checkpoint
 from hdemucs.cli import main
+from hdemucs.evaluation.benchmark.methods import MixtureMethod
 from hdemucs.model import HDemucs
+from hdemucs.pretrained import DEFAULT_MODEL
 from tests.evaluation.songs import RATE, SOURCES, write_song
 
 
@@ -69,15 +71,48 @@ def test_a_failed_song_gives_a_nonzero_exit_status(
     out = str(tmp_path / "out")
     assert main(["evaluate", "--model", "mixture", "--musdb", str(musdb), "-o", out]) == 1
     captured = capsys.readouterr()
-    assert "mixture, 1 songs" in captured.out
+    assert "mixture, 1 song," in captured.out
     assert "Song 0 was not scored" in captured.err
+
+
+def test_the_default_model_is_scored(musdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[str] = []
+
+    def find_method(model: str, **_: object) -> MixtureMethod:
+        scored.append(model)
+        return MixtureMethod()
+
+    monkeypatch.setattr("hdemucs.evaluation.benchmark.methods.find_method", find_method)
+    assert main(["evaluate", "--musdb", str(musdb), "-o", str(tmp_path / "out")]) == 0
+    assert scored == [DEFAULT_MODEL]
+
+
+def test_plots_are_refused_before_scoring(
+    musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    out = tmp_path / "out"
+    assert main(["evaluate", "-n", "mixture", "--musdb", str(musdb), "-o", str(out), "--plots"]) != 0
+    assert "plots need matplotlib" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_terminal_gets_a_table(
+    musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["evaluate", "-n", "mixture", "--musdb", str(musdb), "-o", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "source" in shown
+    assert "|" not in shown
+    assert "|" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "needs --musdb PATH and --out FOLDER"),
-        (["--musdb", "MUSDB", "-o", "OUT"], "either --model or --estimates"),
         (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "--estimates", "x"], "either --model or"),
         (["--musdb", "MUSDB", "-o", "OUT", "-n", "oracle:magic"], "no method 'oracle:magic'"),
         (["--musdb", "/nowhere", "-o", "OUT", "-n", "mixture"], "zenodo"),

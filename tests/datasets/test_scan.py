@@ -272,6 +272,17 @@ def test_missing_stems_are_unknown_unless_declared_silent(tmp_path: Path):
     assert f"{tmp_path / 'E' / 'bass.wav'}: {wrong}" in lines(scanned)
 
 
+def test_a_misspelt_stem_in_stems_yaml_is_noticed(tmp_path: Path):
+    for name in "AB":
+        write_song(tmp_path / name, stems("drums", "bass"))
+    (tmp_path / "stems.yaml").write_text("silent: [vocls, other]\nunknown: [bas]")
+    report = scan([tmp_path], MUSDB).report()
+    advice = "which no song and no source has; it is ignored; did you mean"
+    assert f"{tmp_path / 'A'}, {tmp_path / 'B'}: stems.yaml has the stem 'vocls', {advice} vocals?" in report
+    assert f"stems.yaml has the stem 'bas', {advice} bass?" in report
+    assert "'other'" not in report
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -162,3 +162,19 @@ def test_unknown_name_gets_the_nearest() -> None:
 def test_malformed_hub_address(spec: str) -> None:
     with pytest.raises(UnknownModelError, match="hf://user/repo@revision"):
         load_model(spec)
+
+
+def test_the_best_model_of_a_run_is_named_after_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run has a `best.safetensors`; stems of two runs must not end in one folder `best`."""
+    run = tmp_path / "finetune"
+    run.mkdir()
+    for name in ("initial.safetensors", "best.safetensors"):
+        (run / name).touch()
+    (tmp_path / "best.safetensors").touch()
+    assert load_model(run / "best.safetensors").name == "finetune"
+    assert load_model(run / "initial.safetensors").name == "initial"
+    assert load_model(tmp_path / "best.safetensors").name == "best"
+    monkeypatch.chdir(run)
+    assert load_model("best.safetensors").name == "finetune"

@@ -19,6 +19,8 @@ def furnish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sound]:
     monkeypatch.setattr(SoundFont, "play", _play_sines)
     monkeypatch.setattr(vocals, "sing", hum)
     monkeypatch.setattr(ensemble, "sing", hum)
+    for package in ("fluidsynth", "world"):
+        monkeypatch.setattr(song, package, lambda: None)
     sounds = []
     for held_out in (False, True):
         folder = tmp_path / f"sounds held_out={held_out}"

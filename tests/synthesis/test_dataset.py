@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import yaml
 
-from hdemucs.errors import OptionError, OutputError
-from hdemucs.synthesis import dataset
+from hdemucs.errors import OptionError, OutputError, SynthesisError
+from hdemucs.synthesis import dataset, song
 from hdemucs.synthesis.dataset import Task, write_song, write_songs
 from hdemucs.synthesis.score.notes import RATE
 from hdemucs.synthesis.song import STEMS, Multitrack
@@ -88,6 +88,7 @@ def test_a_stopped_run_continues(tmp_path, monkeypatch):
         return loud_song()
 
     monkeypatch.setattr(dataset, "make_song", make)
+    monkeypatch.setattr(dataset, "require_sounds", lambda held_out: None)
     with pytest.raises(KeyboardInterrupt):
         write_songs(tmp_path, songs=2, held_out=2, seed=5)
     made.clear()
@@ -103,9 +104,22 @@ def test_a_stopped_run_continues(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_missing_sounds_are_one_error_before_anything_starts(studio, tmp_path, monkeypatch, jobs):
+    monkeypatch.setattr(song, "find_sounds", list)
+    with pytest.raises(SynthesisError, match="no soundfont is installed; on Debian: apt-get install"):
+        write_songs(tmp_path / "out", songs=2, jobs=jobs)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(song, "find_sounds", lambda: studio)
+    monkeypatch.setattr(song, "find_voices", list)
+    with pytest.raises(SynthesisError, match="no held-out voice is installed"):
+        write_songs(tmp_path / "out", songs=0, held_out=1, jobs=jobs)
+
+
 @pytest.mark.slow
 def test_songs_do_not_depend_on_the_number_of_jobs(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "make", make_loud_song)
+    monkeypatch.setattr(dataset, "require_sounds", lambda held_out: None)
     for jobs in (1, 2):
         assert write_songs(tmp_path / str(jobs), songs=3, jobs=jobs) == 3
     assert names_in(tmp_path / "1") == names_in(tmp_path / "2")

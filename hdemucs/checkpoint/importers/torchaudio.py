@@ -1,13 +1,21 @@
-"""Models of torchaudio: the state dict of `torchaudio.models.hdemucs_high`."""
+"""Models of torchaudio: the state dict of `torchaudio.models.hdemucs_high`, and `HDemucs` modules in memory.
 
+A module is recognised by the name of its class and never needs torchaudio to be imported here.
+"""
+
+import re
 from collections.abc import Mapping
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hdemucs.checkpoint.build import build
 from hdemucs.checkpoint.importers.demucs import translate_weights
 from hdemucs.errors import CheckpointError
 from hdemucs.model import Network
+
+BEYOND_ALL_LAYERS = 999
+"""Layer from which something starts that no layer has, as in published settings."""
 
 
 def import_state(state: Mapping[str, Tensor]) -> Network:
@@ -35,3 +43,50 @@ def import_state(state: Mapping[str, Tensor]) -> Network:
         )
     settings = {"sources": ["drums", "bass", "other", "vocals"], "channels": channels}
     return build("HDemucs", settings, translate_weights("HDemucs", state))
+
+
+def is_module(model: object) -> bool:
+    """Whether an object is torchaudio's `HDemucs`, or of a class derived from it."""
+    return isinstance(model, nn.Module) and any(
+        kind.__name__ == "HDemucs" and kind.__module__.partition(".")[0] == "torchaudio"
+        for kind in type(model).__mro__
+    )
+
+
+def from_module(module: nn.Module) -> Network:
+    """Build Hybrid Demucs with the settings of a torchaudio `HDemucs` and a copy of its weights.
+
+    The module does not know the sample rate that it was trained on; it is taken to be 44.1 kHz, as of all
+    models that torchaudio publishes.
+
+    Raises:
+        CheckpointError: A setting has a value that this library's network does not have.
+    """
+    foreign: Any = module
+    embedding = foreign.freq_emb
+    supported = {"kernel_size": 8, "stride": 4, "context": 1, "emb_scale": 10}
+    for name, value in supported.items():
+        theirs = getattr(embedding, "scale", value) if name == "emb_scale" else getattr(foreign, name)
+        if theirs != value:
+            raise CheckpointError(f"torchaudio's HDemucs with {name}={theirs} is not supported, only {value}")
+    state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+    norms = [layer.norm1 for layer in foreign.freq_encoder if isinstance(layer.norm1, nn.GroupNorm)]
+    settings = {
+        "sources": list(foreign.sources),
+        "audio_channels": foreign.audio_channels,
+        "channels": foreign.channels,
+        "depth": foreign.depth,
+        "n_fft": foreign.nfft,
+        "freq_emb": 0.0 if embedding is None else foreign.freq_emb_scale,
+        "norm_starts": _first_layer(state, r"norm1\."),
+        "lstm_starts": _first_layer(state, r"dconv\..*\.lstm\."),
+        "attention_starts": _first_layer(state, r"dconv\..*\.query\."),
+        **({"norm_groups": norms[0].num_groups} if norms else {}),
+    }
+    return build("HDemucs", settings, translate_weights("HDemucs", state))
+
+
+def _first_layer(state: Mapping[str, Tensor], pattern: str) -> int:
+    """First layer of the spectrogram's encoder with weights of this name; a number beyond all without any."""
+    found = (re.match(rf"freq_encoder\.(\d+)\.{pattern}", name) for name in state)
+    return min((int(match[1]) for match in found if match), default=BEYOND_ALL_LAYERS)

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from hdemucs.errors import EvaluationError
 from hdemucs.evaluation.benchmark.report import read_report
-from hdemucs.evaluation.benchmark.tables import decibels, markdown_table
+from hdemucs.evaluation.benchmark.tables import ScoreTable, decibels
 from hdemucs.evaluation.metrics import median_over_tracks
 
 FLIPS = 100_000
 """Number of random sign flips in the paired test, for p-values accurate to about 0.002."""
 
 
-def compare(first: Path, second: Path) -> str:
-    """Markdown table of the SDR of two runs on the songs that both have, with the p-values of `paired_test`.
+def compare(first: Path, second: Path) -> ScoreTable:
+    """Table of the SDR of two runs on the songs that both have, with the p-values of `paired_test`.
 
     Args:
         first: Folder of run A.
@@ -42,7 +42,7 @@ def compare(first: Path, second: Path) -> str:
         rows.append([source, *(decibels(float(cell)) for cell in cells), p])
     title = f"SDR in dB on {len(songs)} songs: A is {a.method}, B is {b.method}"
     header = ["source", "A", "B", "B - A, mean over songs", "p"]
-    return "\n".join([title, "", *markdown_table(header, rows)]) + "\n"
+    return ScoreTable(title, header, rows)
 
 
 def paired_test(differences: Tensor) -> float:

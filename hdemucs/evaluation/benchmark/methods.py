@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hdemucs import audio
+from hdemucs.checkpoint import fingerprint
 from hdemucs.datasets import Song, align_lengths
 from hdemucs.errors import AudioError, OptionError
 from hdemucs.separator import Separator
@@ -22,11 +23,13 @@ class Method(Protocol):
 
     Attributes:
         name: Name shown in tables.
-        settings: Everything that the scores depend on, as values that JSON can hold.
+        settings: Everything that the scores depend on besides the weights, as values that JSON can hold.
+        fingerprint: Fingerprint of its weights; None if it has none.
     """
 
     name: str
     settings: dict[str, Any]
+    fingerprint: str | None
 
     def sources(self, song: Song) -> list[str]:
         """Names of the sources that the method estimates for a song."""
@@ -44,6 +47,7 @@ class ModelMethod:
         options = separator.options
         segment = separator.model.segment if options.segment is None else options.segment
         self.settings = {"segment": float(segment), "overlap": options.overlap, "shifts": options.shifts}
+        self.fingerprint: str | None = fingerprint(separator.model)
 
     def sources(self, song: Song) -> list[str]:
         return self.separator.stems
@@ -57,6 +61,8 @@ class MixtureMethod:
     """The mixture as the estimate of every source: the score of doing nothing."""
 
     name = "mixture"
+
+    fingerprint: str | None = None
 
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
@@ -77,6 +83,7 @@ class RatioMaskMethod:
     """
 
     name = "oracle:irm"
+    fingerprint: str | None = None
     n_fft = 4096
 
     def __init__(self) -> None:
@@ -112,6 +119,8 @@ class FolderMethod:
     Raises:
         OptionError: The folder does not exist.
     """
+
+    fingerprint: str | None = None
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():

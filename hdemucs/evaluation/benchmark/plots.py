@@ -1,9 +1,16 @@
 """Plots of a run; the only module that needs matplotlib."""
 
+import importlib.util
 from pathlib import Path
 
 from hdemucs.errors import OptionError, install_extra
 from hdemucs.evaluation.benchmark.report import BenchmarkReport
+
+
+def require_matplotlib() -> None:
+    """Raise OptionError if matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise OptionError(f"plots need matplotlib: {install_extra('plots')}")
 
 
 def write_plots(report: BenchmarkReport, out: Path) -> list[Path]:
@@ -22,10 +29,9 @@ def write_plots(report: BenchmarkReport, out: Path) -> list[Path]:
     Raises:
         OptionError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise OptionError(f"plots need matplotlib: {install_extra('plots')}") from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     scores = report.by_song("SDR")
     order = scores.nanmean(1).nan_to_num(-1e9).argsort().tolist()
 

@@ -1,4 +1,4 @@
-"""Report of a run: scores of all songs, their summary, and a table beside published results.
+"""Report of a run: scores of all songs, their summary, and tables, beside published results on MusDB.
 
 Letters in shapes: S sources, P windows.
 """
@@ -13,10 +13,11 @@ import torch
 import yaml
 from torch import Tensor
 
+from hdemucs.datasets import MUSDB_TEST, STEM_STREAMS
 from hdemucs.errors import EvaluationError
 from hdemucs.evaluation.benchmark.identity import method_name
 from hdemucs.evaluation.benchmark.scores import METRICS, read_scores
-from hdemucs.evaluation.benchmark.tables import decibels, markdown_table
+from hdemucs.evaluation.benchmark.tables import ScoreTable, decibels
 from hdemucs.evaluation.metrics import mean_over_tracks, median_over_tracks, median_over_windows
 from hdemucs.files import write_whole
 
@@ -64,24 +65,28 @@ class BenchmarkReport:
             "mean": {**overall, "SDR (MDX)": _rounded(mean.nanmean())},
         }
 
-    def markdown(self) -> str:
-        """The summary as a table, followed by a table of published results."""
+    def tables(self) -> list[ScoreTable]:
+        """The summary, and on MusDB's test set the published results with this run among them.
+
+        On other songs, or on some of MusDB's only, a score says nothing beside published ones.
+        """
         summary = self.summary()
         columns = [*METRICS, "SDR (MDX)"]
         scores = [*summary["sources"].items(), ("mean", summary["mean"])]
         own = [[name, *(decibels(values[column]) for column in columns)] for name, values in scores]
-        others = [[row["method"], decibels(row["overall"]), row["where"]] for row in published()]
-        here = [f"this run ({self.method})", decibels(summary["mean"]["SDR"]), ""]
-        lines = [
-            f"{self.method}, {len(self.songs)} songs, dB",
-            "",
-            *markdown_table(["source", *columns], own),
-            "",
-            "Published, MusDB-HQ test set, mean of SDR, dB:",
-            "",
-            *markdown_table(["method", "SDR", "from"], [here, *others]),
-        ]
-        return "\n".join(lines) + "\n"
+        count = len(self.songs)
+        title = f"{self.method}, {count} song{'s' * (count != 1)}, dB"
+        tables = [ScoreTable(title, ["source", *columns], own)]
+        if set(self.songs) == MUSDB_TEST and {"mixture", *self.sources} == set(STEM_STREAMS):
+            others = [[row["method"], decibels(row["overall"]), row["where"]] for row in published()]
+            here = [f"this run ({self.method})", decibels(summary["mean"]["SDR"]), ""]
+            title = "Published, MusDB-HQ test set, mean of SDR, dB:"
+            tables.append(ScoreTable(title, ["method", "SDR", "from"], [here, *others]))
+        return tables
+
+    def markdown(self) -> str:
+        """All tables in Markdown."""
+        return "\n".join(table.markdown() for table in self.tables())
 
 
 def published() -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdemucs.audio.codecs import LOSSY_SUFFIXES
 from hdemucs.datasets import Song, align_lengths
 from hdemucs.errors import EvaluationError
 from hdemucs.evaluation.metrics import BSSEval, bss_eval, sdr
@@ -67,7 +68,7 @@ def score_song(
         EvaluationError: The signals cannot be scored.
         OutputError: The file cannot be written.
     """
-    references = song.references(sources, sample_rate, channels=estimates.shape[1])
+    references = _references(song, sources, sample_rate, channels=estimates.shape[1])
     length = align_lengths(song.name, [references[0], estimates[0]], sample_rate).shape[-1]
     references, estimates = references[..., :length], estimates[..., :length]
     started = time.perf_counter()
@@ -88,6 +89,21 @@ def score_song(
         },
     }
     write_whole(file, json.dumps(content, indent=1))
+
+
+def _references(song: Song, sources: Sequence[str], sample_rate: int, channels: int) -> Tensor:
+    """True stems `[S, C, L]`; those decoded from a lossy format, such as AAC, are rounded to 16 bits.
+
+    Decoded to float, such a signal has no energy at all above the encoder's highest band. BSS Eval then has
+    to solve a nearly singular system, and ISR, SIR and SAR depend on rounding errors, by many decibels.
+    museval's reader, stempeg, hands over samples of 16 bits, whose rounding noise fills the empty band:
+    published scores on MUSDB18's `.stem.mp4` files were computed from these.
+    """
+    references = song.references(sources, sample_rate, channels)
+    for reference, source in zip(references, sources, strict=True):
+        if song.files[source][0].suffix.lower() in LOSSY_SUFFIXES:
+            reference.mul_(32768).round_().clamp_(-32768, 32767).div_(32768)
+    return references
 
 
 def _targets(sources: Sequence[str], scores: BSSEval) -> Iterator[dict[str, Any]]:

@@ -1,11 +1,27 @@
-"""Markdown tables of scores."""
+"""Tables of scores, which become Markdown in files and pipes, and are laid out on terminals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+@dataclass(frozen=True)
+class ScoreTable:
+    """A table of scores.
+
+    Attributes:
+        title: Line above it.
+        header: Names of the columns.
+        rows: Cells of each row.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """Title and table in Markdown."""
+        cells = (self.header, ["---"] * len(self.header), *self.rows)
+        return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in cells)]) + "\n"
 
 
 def decibels(value: float | None) -> str:

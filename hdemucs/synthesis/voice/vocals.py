@@ -61,6 +61,18 @@ class Singing:
     backing: tuple[Voice, ...]
 
 
+def choose_voices(voices: Sequence[Voice], held_out: bool) -> list[Voice]:
+    """Keep either the voices for training songs or those for held-out songs.
+
+    Raises:
+        SynthesisError: There are none; the message says what to install.
+    """
+    chosen = [singer for singer in voices if singer.held_out == held_out]
+    if not chosen:
+        raise SynthesisError(f"no {'held-out ' * held_out}voice is installed to sing; {install_hint()}")
+    return chosen
+
+
 def cast_singers(form: Form, voices: Sequence[Voice], held_out: bool, rng: np.random.Generator) -> Singing:
     """Choose voices and write the melody.
 
@@ -73,9 +85,7 @@ def cast_singers(form: Form, voices: Sequence[Voice], held_out: bool, rng: np.ra
     Raises:
         SynthesisError: No such voice is installed.
     """
-    chosen = [singer for singer in voices if singer.held_out == held_out]
-    if not chosen:
-        raise SynthesisError(f"no {'held-out ' * held_out}voice is installed to sing; {install_hint()}")
+    chosen = choose_voices(voices, held_out)
     delivery = _draw(form.genre.singing, rng)
     style = _draw(_HARD if form.genre.gain > 0.55 else _CALM, rng) if delivery == "sung" else delivery
     odds = np.array([_FORMANT_ODDS if isinstance(singer.speaker, Espeak) else 1.0 for singer in chosen])

@@ -39,11 +39,13 @@ class RemixReport:
     Attributes:
         written: Folders of the remixes that were written.
         kept: Folders of the remixes that already existed.
+        outdated: Those of `kept` that were made from other songs, for other sources or of another length.
         problems: Reason why each unusable song could not be used, by song name.
     """
 
     written: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
+    outdated: list[Path] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -95,11 +97,12 @@ def automix(
         analyses = _analyse(usable, out / FOLDER / "songs", pool, progress, report)
         originals = [song for song, _ in analyses]
         chosen = _sources(originals, sources)
+
         plans = [
             plan_remix([analysis for _, analysis in analyses], chosen, number, seed=seed, seconds=seconds)
-            for number in _missing(out, chosen, songs, seed, report)
+            for number in range(songs)
         ]
-        tasks = [(plan, originals, out) for plan in plans]
+        tasks = [(plan, originals, out) for plan in _missing(plans, originals, out, report)]
         for done, (_, folder) in enumerate(as_done(_write, tasks, pool), 1):
             report.written.append(folder)
             if progress is not None:
@@ -177,17 +180,19 @@ def _sources(songs: Sequence[Song], sources: Sequence[str] | None) -> list[str]:
     return list(sources)
 
 
-def _missing(out: Path, sources: Sequence[str], songs: int, seed: int, report: RemixReport) -> list[int]:
-    """Numbers of the remixes that do not exist yet; a recipe is written after its stems."""
+def _missing(
+    plans: Sequence[RemixPlan], songs: Sequence[Song], out: Path, report: RemixReport
+) -> list[RemixPlan]:
+    """Remixes that do not exist yet; a recipe is written after its stems."""
     missing = []
-    for number in range(songs):
-        name = f"remix_{seed}_{number:05d}"
-        folder = out / "train" / name
-        files = [*_stems(folder, sources).values(), _recipe(out, name)]
-        if all(file.is_file() for file in files):
-            report.kept.append(folder)
-        else:
-            missing.append(number)
+    for plan in plans:
+        folder, recipe = out / "train" / plan.name, _recipe(out, plan.name)
+        if not all(file.is_file() for file in [*_stems(folder, [*plan.parts]).values(), recipe]):
+            missing.append(plan)
+            continue
+        report.kept.append(folder)
+        if recipe.read_text(encoding="utf-8", errors="replace") != _described(plan, songs):
+            report.outdated.append(folder)
     return missing
 
 
@@ -207,11 +212,16 @@ def _write(task: tuple[RemixPlan, Sequence[Song], Path]) -> Path:
     folder = out / "train" / plan.name
     with StemWriter(_stems(folder, [*plan.parts]), rate, CHANNELS, length=stems.shape[-1]) as writer:
         writer.write(stems)
+    write_whole(_recipe(out, plan.name), _described(plan, songs))
+    return folder
+
+
+def _described(plan: RemixPlan, songs: Sequence[Song]) -> str:
+    """Content of a remix's recipe: the plan, with names of songs."""
     recipe = asdict(plan)
     for part in recipe["parts"].values():
         part["song"] = songs[part["song"]].name
-    write_whole(_recipe(out, plan.name), json.dumps(recipe, indent=1))
-    return folder
+    return json.dumps(recipe, indent=1)
 
 
 def render(plan: RemixPlan, songs: Sequence[Song], sample_rate: int) -> Tensor:

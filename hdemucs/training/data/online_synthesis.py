@@ -2,9 +2,9 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +16,29 @@ from hdemucs.training.interrupt import Interrupt
 from hdemucs.workers import worker_pool
 
 log = logging.getLogger("hdemucs.training")
+
+
+def require_synthesis(settings: SynthesisSettings) -> None:
+    """Check that the songs that settings ask for can be synthesised, before a run begins.
+
+    Raises:
+        SynthesisError: Sounds, voices or packages that synthesis needs are missing.
+    """
+    if settings.songs > 0:
+        with _needs_extra():
+            from hdemucs.synthesis import song  # takes a second, and few runs need it
+
+            song.require_sounds()
+
+
+@contextmanager
+def _needs_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SynthesisError(
+            f"synthesising songs needs the package {error.name}: {install_extra('synthesis')}"
+        ) from error
 
 
 class OnlineSynthesis:
@@ -84,16 +107,12 @@ class OnlineSynthesis:
         for past in self._folder.glob("*"):
             if past.name not in (self._name(epoch), self._name(epoch + 1)):
                 shutil.rmtree(past, ignore_errors=True)
-        try:
+        with _needs_extra():
             self._begin(epoch)
             if not self._wait(self._pending.pop(epoch), interrupt):
                 return False
             if epoch + 1 < self._epochs:
                 self._begin(epoch + 1)
-        except ModuleNotFoundError as error:
-            raise SynthesisError(
-                f"synthesising songs needs the package {error.name}: {install_extra('synthesis')}"
-            ) from error
         return True
 
     def _begin(self, epoch: int) -> None:

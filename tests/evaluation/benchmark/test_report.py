@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hdemucs.datasets import MUSDB_TEST
 from hdemucs.errors import EvaluationError
 from hdemucs.evaluation.benchmark.comparison import compare, paired_test
 from hdemucs.evaluation.benchmark.plots import write_plots
@@ -43,9 +44,19 @@ def test_summary_and_table_of_museval_files(tmp_path: Path) -> None:
     assert summary["mean"]["SDR (MDX)"] is None
     table = (tmp_path / "table.md").read_text()
     assert "| vocals | 2.50 | 2.50 | 2.50 | 2.50 | - |" in table
-    assert f"| this run ({tmp_path.name}) | 3.75 |" in table
+    assert "Published" not in table
+
+
+def test_only_musdbs_test_set_stands_beside_published_results(tmp_path: Path) -> None:
+    for song in MUSDB_TEST:
+        content = score_file_content(drums=1.0, bass=2.0, other=3.0, vocals=4.0)
+        (tmp_path / f"{song}.json").write_text(content)
+    table = read_report(tmp_path).markdown()
+    assert f"| this run ({tmp_path.name}) | 2.50 |" in table
     for row in published():
         assert row["method"] in table
+    (tmp_path / "Zeno - Signs.json").unlink()
+    assert "Published" not in read_report(tmp_path).markdown()
 
 
 def test_museval_reads_the_scores(runs: Runs) -> None:
@@ -59,7 +70,7 @@ def test_museval_reads_the_scores(runs: Runs) -> None:
 
 
 def test_runs_are_compared_on_common_songs(runs: Runs, tmp_path: Path) -> None:
-    text = compare(runs.mixture, runs.oracle)
+    text = compare(runs.mixture, runs.oracle).markdown()
     assert "on 2 songs: A is mixture, B is oracle:irm" in text
     difference = (
         read_report(runs.oracle).by_song("SDR") - read_report(runs.mixture).by_song("SDR")[1:]

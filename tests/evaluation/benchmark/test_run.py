@@ -1,7 +1,10 @@
 """Runs of the benchmark: resuming, failures, and runs that must not be mixed up."""
 
 import json
+import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from hdemucs.evaluation.benchmark.scores import read_scores, scores_file
 from hdemucs.model import HDemucs
 from hdemucs.separator import Separator
 from tests.evaluation.benchmark.conftest import Runs
-from tests.evaluation.songs import RATE, SOURCES
+from tests.evaluation.songs import RATE, SOURCES, write_song
 
 
 def statuses(outcomes: list[SongOutcome]) -> list[str]:
@@ -50,7 +53,68 @@ def test_a_run_keeps_to_its_method(runs: Runs) -> None:
         evaluate(RatioMaskMethod(), find_songs(runs.musdb), runs.mixture)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "3"])
+def tiny_method(seed: int) -> ModelMethod:
+    """A model that, as every trained one may, calls itself `best`."""
+    torch.manual_seed(seed)
+    model = HDemucs(
+        SOURCES, channels=4, depth=5, n_fft=1024, attention_starts=99, sample_rate=RATE, segment=1
+    )
+    model.name = "best"
+    return ModelMethod(Separator(model.eval(), overlap=0.1))
+
+
+def test_a_run_keeps_to_its_weights(tmp_path: Path, runs: Runs) -> None:
+    songs = find_songs(runs.musdb)[2:]
+    evaluate(tiny_method(0), songs, tmp_path)
+    assert statuses(evaluate(tiny_method(0), songs, tmp_path)) == ["kept"]
+    with pytest.raises(OptionError, match="other weights, also named best; choose another folder"):
+        evaluate(tiny_method(1), songs, tmp_path)
+
+
+def test_a_run_keeps_to_its_songs(musdb: Path, tmp_path: Path) -> None:
+    songs, out = find_songs(musdb), tmp_path / "out"
+    evaluate(MixtureMethod(), songs[:2], out)
+    assert statuses(evaluate(MixtureMethod(), songs, out)) == ["kept", "kept", "scored"]
+    with pytest.raises(OptionError, match=r"Song \[0\] is not in this test set; choose another folder"):
+        evaluate(MixtureMethod(), songs[1:], out)
+    shutil.rmtree(musdb)
+    write_song(musdb / "test" / "Song [0]", 2.0, 0)
+    with pytest.raises(OptionError, match=r"Song \[0\] has changed since it was scored"):
+        evaluate(MixtureMethod(), find_songs(musdb), out)
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path: Path, runs: Runs) -> None:
+    method = tiny_method(0)
+    old = json.dumps({"method": "best", "settings": method.settings, "hdemucs": "0.1.0"})
+    (tmp_path / "run.json").write_text(old)
+    method.name = "finetune"
+    songs = find_songs(runs.musdb)[2:]
+    assert statuses(evaluate(method, songs, tmp_path)) == ["scored"]
+    assert (tmp_path / "run.json").read_text() == old
+    with pytest.raises(OptionError, match="holds scores of best"):
+        evaluate(MixtureMethod(), songs, tmp_path)
+
+
+def test_a_song_is_scored_while_the_next_is_separated(
+    musdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scoring the first song waits for the separation of the second to begin."""
+    second_began = threading.Event()
+
+    class Announcing(MixtureMethod):
+        def separate(self, song: Song) -> tuple[Tensor, int]:
+            if song.name == "Song [1]":
+                second_began.set()
+            return super().separate(song)
+
+    def score(*args: Any) -> None:
+        assert second_began.wait(10)
+
+    monkeypatch.setattr("hdemucs.evaluation.benchmark.run.score_song", score)
+    assert statuses(evaluate(Announcing(), find_songs(musdb)[:2], tmp_path / "out")) == ["scored", "scored"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "3", '{"method": "mixture", "songs": [1]}'])
 def test_a_damaged_run_file_is_one_line(content: str, tmp_path: Path, runs: Runs) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(EvaluationError, match=r"run\.json does not describe a run"):
@@ -77,11 +141,7 @@ def test_estimates_of_another_length_fail(tmp_path: Path, runs: Runs) -> None:
 
 
 def test_a_model_is_scored(tmp_path: Path, runs: Runs) -> None:
-    torch.manual_seed(0)
-    model = HDemucs(
-        SOURCES, channels=4, depth=5, n_fft=1024, attention_starts=99, sample_rate=RATE, segment=1
-    )
-    method = ModelMethod(Separator(model.eval(), overlap=0.1))
+    method = tiny_method(0)
     song = find_songs(runs.musdb)[1]
     assert statuses(evaluate(method, [song], tmp_path, jobs=2)) == ["scored"]
     run = json.loads((tmp_path / "run.json").read_text())

@@ -306,9 +306,18 @@ def test_a_second_run_keeps_what_exists_and_adds_what_is_missing(songs, mixed, m
     report = automix([songs], mixed, songs=4, seconds=15, progress=lambda *event: told.append(event))
     assert [path.name for path in report.written] == ["remix_0_00002"]
     assert len(report.kept) == 3
+    assert not report.outdated
     assert {file: file.stat().st_mtime_ns for file in times} == times
     assert {file: file.read_bytes() for file in files} == before
     assert told[-2:] == [("analysing", 4, 4), ("mixing", 1, 1)]
+
+
+@pytest.mark.slow
+def test_kept_remixes_of_another_length_or_of_other_songs_are_noticed(songs, mixed, tmp_path):
+    report = automix([songs], mixed, songs=2, seconds=14)
+    assert report.outdated == report.kept == [mixed / "train" / f"remix_0_0000{number}" for number in (0, 1)]
+    shutil.copytree(songs / "train", tmp_path / "songs", ignore=shutil.ignore_patterns("d"))
+    assert automix([tmp_path / "songs"], mixed, songs=4, seconds=15).outdated
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Songs are tones, which need no sounds installed."""
     monkeypatch.setattr(dataset, "make", make_tones)
+    monkeypatch.setattr("hdemucs.synthesis.song.require_sounds", lambda: None)
 
 
 def synthesis(
@@ -154,3 +155,22 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
     assert len(losses[0]) == 3 * 8
     assert losses[0] == losses[1] != losses[2]
     assert not at_once.songs.exists()
+
+
+@pytest.mark.parametrize("missing", [SynthesisError("no soundfont"), ModuleNotFoundError(name="hibari")])
+def test_missing_sounds_are_one_line_and_leave_no_run(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: Exception,
+) -> None:
+    def require() -> None:
+        raise missing
+
+    monkeypatch.setattr("hdemucs.synthesis.song.require_sounds", require)
+    assert train(data, tmp_path / "run") != 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "no soundfont" in err or "the package hibari: pip install" in err
+    assert not (tmp_path / "run").exists()
