@@ -4,9 +4,10 @@ tracks = find_tracks([Path("album")], Path("stems"))
 outcomes = separate_tracks(Separator(), tracks, Path("stems"), existing="skip")
 """
 
-import os.path
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -15,7 +16,7 @@ from hdemucs import audio
 from hdemucs.apply import Progress
 from hdemucs.errors import Cancelled, HDemucsError, StemsExistError
 from hdemucs.separator import Format, Separator
-from hdemucs.tracks import DEFAULT_TEMPLATE, Track, plan
+from hdemucs.tracks import DEFAULT_TEMPLATE, Track, clashes, mark, plan, template_format
 
 Existing = Literal["error", "skip", "overwrite"]
 """What to do with a track whose stems exist."""
@@ -116,7 +117,7 @@ def separate_tracks(
         tracks: Files to separate, from `hdemucs.tracks.find_tracks`.
         out: Folder of the stems.
         template: Path of a stem below `out`, with {track}, {trackext}, {stem} and {ext}.
-        format: Format of the stems; 16-bit WAV if None.
+        format: Format of the stems; None for that of the template's suffix, or 16-bit WAV.
         existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
             stems exist, and writes all stems of the others; `overwrite` writes every track.
         on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
@@ -126,15 +127,18 @@ def separate_tracks(
         One outcome per track, in order.
 
     Raises:
-        OptionError: The template or the format cannot be used, or two tracks would get the same files. Found
-            before the first track is read.
+        OptionError: The template or the format cannot be used. Found before the first track is read.
         Cancelled: `on_event` stopped the batch. Outcomes so far were told in its `TrackFinished` events.
     """
-    format = format or Format()
+    format = format or Format(template_format(template) or "wav")
     plans = plan(tracks, out, template, separator.stems, format.format)
     # Formats that cannot hold the model's audio are refused now, not track by track.
     format.writer({}, separator.sample_rate, separator.model.audio_channels, 0, {})
     tell = on_event or _ignore
+    tracks = [
+        track if error is None else replace(track, error=error)
+        for track, error in zip(tracks, clashes(tracks, plans), strict=True)
+    ]
     lengths = [_header_seconds(track) for track in tracks]
     *starts, total = accumulate(lengths, initial=0.0)
 
@@ -150,6 +154,8 @@ def separate_tracks(
 
         tell(TrackStarted(**place, done=start))
         outcome = _separate_track(separator, track, paths, format, existing, advance)
+        if outcome.status == "written":
+            mark(out, tracks)
         outcomes.append(outcome)
         tell(TrackFinished(**place, done=start + length, outcome=outcome))
     return outcomes
@@ -163,6 +169,8 @@ def _separate_track(
     existing: Existing,
     progress: Callable[[Progress], None],
 ) -> TrackOutcome:
+    if track.error is not None:
+        return TrackOutcome(track, "failed", error=track.error)
     # Unlike Path.exists, this does not raise on a name that is too long.
     found = [path for path in paths.values() if os.path.exists(path)]  # noqa: PTH110
     if existing == "skip" and len(found) == len(paths):
@@ -170,7 +178,8 @@ def _separate_track(
     try:
         if found and existing == "error":
             raise StemsExistError(found[0])
-        written = separator.separate_file(track.path, paths, format, progress=progress)
+        with _no_empty_folders(paths.values()):
+            written = separator.separate_file(track.path, paths, format, progress=progress)
     except Cancelled:
         raise
     except HDemucsError as error:
@@ -178,8 +187,24 @@ def _separate_track(
     return TrackOutcome(track, "written", written.stems, written.seconds, written.gain)
 
 
+@contextmanager
+def _no_empty_folders(paths: Iterable[Path]) -> Iterator[None]:
+    """Remove folders that did not exist before, if the block fails or is interrupted and they are empty."""
+    parents = {parent for path in paths for parent in path.parents}
+    created = [folder for folder in parents if not os.path.exists(folder)]  # noqa: PTH110
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(created, reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def _header_seconds(track: Track) -> float:
     """Seconds of a track according to its header; 0 if it cannot be opened, which is reported in its turn."""
+    if track.error is not None:
+        return 0.0
     try:
         source = audio.open(track.path)
     except HDemucsError:

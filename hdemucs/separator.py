@@ -36,7 +36,8 @@ class Format:
             default.
         bitrate: Constant bitrate in kbit/s, for MP3; None for the highest.
         clip: What happens to samples beyond full scale: `rescale` turns all stems down by one gain, so that
-            they still add up to the song; `clamp` clips them; `none` leaves it to the format.
+            the levels among them are kept; `clamp` clips them; `none` leaves it to the format. In no case do
+            stems add up to the song exactly: a model estimates each of them.
     """
 
     format: str = "wav"

@@ -145,18 +145,51 @@ def test_an_event_can_cancel_the_batch(
     with pytest.raises(Cancelled, match=r"track 3 of 4: .*b\.wav"):
         separate_tracks(separator, album, tmp_path / "out", on_event=cancel_at_third)
     assert type(events[-1]) is kind
-    files = {path.parent.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    files = {path.parent.name for path in (tmp_path / "out").rglob("*.wav")}
     assert files == ({"a", "b"} if kind is TrackFinished else {"a"})
 
 
-def test_two_tracks_of_one_name_are_refused_before_any_is_separated(
-    separator: Separator, tmp_path: Path
+def test_two_tracks_of_one_name_fail_and_the_others_are_separated(
+    separator: Separator, album: list[Track], tmp_path: Path
 ) -> None:
-    tracks = [Track(tmp_path / name, "song") for name in ("song.mp3", "song.wav")]
-    with pytest.raises(OptionError, match="both be written"):
-        separate_tracks(separator, tracks, tmp_path, on_event=no_event)
-    outcomes = separate_tracks(separator, tracks, tmp_path, template="{track}.{trackext}/{stem}.{ext}")
-    assert statuses(outcomes) == ["failed", "failed"]
+    folder = album[0].path.parent
+    (folder / "a.m4a").write_bytes(b"no audio")
+    tracks = find_tracks([folder], tmp_path / "out")
+    outcomes = separate_tracks(separator, tracks, tmp_path / "out")
+    assert statuses(outcomes) == ["failed", "failed", "written", "written"]
+    for outcome in outcomes[:2]:
+        assert "would both be written" in str(outcome.error)
+    assert not (tmp_path / "out/a").exists()
+
+
+def test_stems_are_not_separated_again(separator: Separator, album: list[Track], tmp_path: Path) -> None:
+    separate_tracks(separator, album, tmp_path / "album/stems")
+    assert len(find_tracks([tmp_path / "album"], tmp_path / "elsewhere")) == 3
+    # Stems beside their songs are the price of finding the songs.
+    separate_tracks(separator, album, tmp_path / "album", template="{track} {stem}.wav")
+    assert len(find_tracks([tmp_path], tmp_path / "elsewhere")) == 9
+
+
+def test_the_suffix_of_the_template_decides_the_format(
+    separator: Separator, album: list[Track], tmp_path: Path
+) -> None:
+    (outcome,) = separate_tracks(separator, album[:1], tmp_path, template="{stem}.flac")
+    assert soundfile.info(outcome.stems["drums"]).format == "FLAC"
+    with pytest.raises(OptionError, match=r"format mp3 the name drums\.flac"):
+        separate_tracks(separator, album[:1], tmp_path, template="{stem}.flac", format=Format("mp3"))
+
+
+@pytest.mark.parametrize("kind", [TrackProgress, TrackFinished])
+def test_no_empty_folders_are_left_behind(
+    separator: Separator, album: list[Track], tmp_path: Path, kind: type[BatchEvent]
+) -> None:
+    def interrupt(event: BatchEvent) -> None:
+        if isinstance(event, kind):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        separate_tracks(separator, album[1:], tmp_path / "new/out", on_event=interrupt)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

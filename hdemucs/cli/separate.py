@@ -15,11 +15,13 @@ from hdemucs.cli.options import add_computation, computation
 from hdemucs.cli.output import complain, credit, make_table, note, plain, print_table, progress_bar
 from hdemucs.errors import OutputError, StemsExistError
 from hdemucs.pretrained import DEFAULT_MODEL, model_name
-from hdemucs.tracks import DEFAULT_TEMPLATE, Track, find_tracks
+from hdemucs.tracks import DEFAULT_TEMPLATE, Track, find_tracks, template_format
 
 if TYPE_CHECKING:
     from hdemucs.batch import BatchEvent, TrackOutcome
     from hdemucs.separator import Format, Separator
+
+DEFAULT_FORMAT = next(iter(WRITABLE))
 
 # What a user of demucs types by habit, and what to do instead.
 HINTS = {
@@ -80,7 +82,11 @@ def _add_model(group: Any) -> None:
         help="a name listed by `hdemucs models`, a model file, or hf://user/repo (default: %(default)s)",
     )
     group.add_argument(
-        "--stems", type=_names, metavar="A,B", help="only these stems, for example vocals,drums"
+        "--stems",
+        type=_names,
+        action="extend",
+        metavar="A,B",
+        help="only these stems, for example vocals,drums",
     )
     group.add_argument(
         "--two-stems", metavar="STEM", help="STEM, and the sum of all others as no_STEM, instead of all stems"
@@ -101,9 +107,9 @@ def _add_output(group: Any) -> None:
     formats, depths = group.add_mutually_exclusive_group(), group.add_mutually_exclusive_group()
     formats.add_argument(
         "--format",
+        type=str.lower,
         choices=[*WRITABLE],
-        default=next(iter(WRITABLE)),
-        help="format of the stems (default: %(default)s)",
+        help=f"format of the stems (default: that of the template's suffix, or {DEFAULT_FORMAT})",
     )
     depths.add_argument(
         "--bits", choices=BITS, help=f"bits per sample of {_having('bits')} (default: {BITS[0]})"
@@ -163,7 +169,9 @@ def run(args: argparse.Namespace) -> int:
     tracks = find_tracks(args.inputs, args.out)
     from hdemucs.separator import Format, Separator
 
-    format = Format(args.format, args.bits, args.bitrate, args.clip)
+    format = Format(
+        args.format or template_format(args.filename) or DEFAULT_FORMAT, args.bits, args.bitrate, args.clip
+    )
     separator = Separator(
         args.model, stems=args.stems, two_stems=args.two_stems, jobs=args.jobs, **computation(args)
     )

@@ -81,6 +81,8 @@ def test_the_default_model_ships_and_is_named(run: Run, tmp_path: Path) -> None:
         (["--format", "flac", "--bits", "24"], "flac", "FLAC", "PCM_24"),
         (["--format", "mp3"], "mp3", "MP3", "MPEG_LAYER_III"),
         (["--format", "ogg"], "ogg", "OGG", "VORBIS"),
+        (["--format", "FLAC"], "flac", "FLAC", "PCM_16"),
+        (["--filename", "{track}/{stem}.mp3"], "mp3", "MP3", "MPEG_LAYER_III"),
         # As a user of demucs types it.
         (["--mp3"], "mp3", "MP3", "MPEG_LAYER_III"),
         (["--mp3", "--mp3-bitrate", "48"], "mp3", "MP3", "MPEG_LAYER_III"),
@@ -102,7 +104,7 @@ def test_formats_and_flags_of_demucs(
 ) -> None:
     assert separate(*flags, write(tmp_path / "song.wav")).status == 0
     assert files_below(tmp_path / "out") == stem_files("song", suffix)
-    for path in (tmp_path / "out").rglob("*.*"):
+    for path in (tmp_path / "out").rglob(f"*.{suffix}"):
         info = soundfile.info(path)
         assert (info.format, info.subtype) == (format, subtype)
 
@@ -139,6 +141,7 @@ def test_clip_modes(separate: Run, tmp_path: Path, mode: str, peak: float) -> No
     [
         (["--stems", "vocals,drums"], ["drums", "vocals"]),
         (["--stems", " bass , "], ["bass"]),
+        (["--stems", "vocals", "--stems", "bass"], ["bass", "vocals"]),
         (["--two-stems", "vocals"], ["no_vocals", "vocals"]),
         (["--two-stems=drums"], ["drums", "no_drums"]),
     ],
