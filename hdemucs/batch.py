@@ -14,12 +14,10 @@ from typing import Any, Literal, NoReturn
 
 from hdemucs import audio
 from hdemucs.apply import Progress
-from hdemucs.errors import Cancelled, HDemucsError, StemsExistError
+from hdemucs.errors import Cancelled, HDemucsError
+from hdemucs.existing import Existing, existing_stems, writable_places
 from hdemucs.separator import Format, Separator
 from hdemucs.tracks import DEFAULT_TEMPLATE, Track, clashes, mark, plan, template_format
-
-Existing = Literal["error", "skip", "overwrite"]
-"""What to do with a track whose stems exist."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def separate_tracks(
     out: Path,
     *,
     template: str = DEFAULT_TEMPLATE,
-    format: Format | None = None,
+    format: Format | str | None = None,
     existing: Existing = "error",
     on_event: Callable[[BatchEvent], None] | None = None,
 ) -> list[TrackOutcome]:
@@ -117,9 +115,9 @@ def separate_tracks(
         tracks: Files to separate, from `hdemucs.tracks.find_tracks`.
         out: Folder of the stems.
         template: Path of a stem below `out`, with {track}, {trackext}, {stem} and {ext}.
-        format: Format of the stems; None for that of the template's suffix, or 16-bit WAV.
+        format: Format of the stems, or its name; None for that of the template's suffix, or 16-bit WAV.
         existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
-            stems exist, and writes all stems of the others; `overwrite` writes every track.
+            stems exist, and writes those that are missing of the others; `overwrite` writes every track.
         on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
             batch with `event.cancel()`; the track at work then leaves no files.
 
@@ -130,7 +128,7 @@ def separate_tracks(
         OptionError: The template or the format cannot be used. Found before the first track is read.
         Cancelled: `on_event` stopped the batch. Outcomes so far were told in its `TrackFinished` events.
     """
-    format = format or Format(template_format(template) or "wav")
+    format = Format.of(format or template_format(template))
     plans = plan(tracks, out, template, separator.stems, format.format)
     # Formats that cannot hold the model's audio are refused now, not track by track.
     format.writer({}, separator.sample_rate, separator.model.audio_channels, 0, {})
@@ -171,20 +169,16 @@ def _separate_track(
 ) -> TrackOutcome:
     if track.error is not None:
         return TrackOutcome(track, "failed", error=track.error)
-    # Unlike Path.exists, this does not raise on a name that is too long.
-    found = [path for path in paths.values() if os.path.exists(path)]  # noqa: PTH110
-    if existing == "skip" and len(found) == len(paths):
+    if existing == "skip" and len(existing_stems(paths)) == len(paths):
         return TrackOutcome(track, "skipped", paths)
     try:
-        if found and existing == "error":
-            raise StemsExistError(found[0])
-        with _no_empty_folders(paths.values()):
-            written = separator.separate_file(track.path, paths, format, progress=progress)
+        with _no_empty_folders(paths.values()), writable_places(paths, existing) as places:
+            written = separator.separate_file(track.path, places, format, progress=progress)
     except Cancelled:
         raise
     except HDemucsError as error:
         return TrackOutcome(track, "failed", error=error)
-    return TrackOutcome(track, "written", written.stems, written.seconds, written.gain)
+    return TrackOutcome(track, "written", paths, written.seconds, written.gain)
 
 
 @contextmanager

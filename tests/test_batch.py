@@ -9,7 +9,6 @@ import soundfile
 
 from hdemucs.batch import (
     BatchEvent,
-    Existing,
     TrackFinished,
     TrackOutcome,
     TrackProgress,
@@ -17,6 +16,7 @@ from hdemucs.batch import (
     separate_tracks,
 )
 from hdemucs.errors import AudioError, Cancelled, OptionError, StemsExistError
+from hdemucs.existing import Existing
 from hdemucs.separator import Format, Separator
 from hdemucs.tracks import Track, find_tracks
 from tests.audio.signals import noise
@@ -85,7 +85,7 @@ def test_outcomes_as_json(separator: Separator, album: list[Track], tmp_path: Pa
     ("existing", "expected", "kept"),
     [
         ("error", ["failed", "failed", "written"], ["all", "some"]),
-        ("skip", ["skipped", "written", "written"], ["all"]),
+        ("skip", ["skipped", "written", "written"], ["all", "some"]),
         ("overwrite", ["written", "written", "written"], []),
     ],
 )
@@ -101,6 +101,7 @@ def test_existing_stems(
     tracks = [Track(tmp_path / f"{name}.wav", name) for name in ("all", "some", "none")]
     outcomes = separate_tracks(separator, tracks, out, existing=existing)
     assert statuses(outcomes) == expected
+    assert sorted(path.name for path in (out / "some").iterdir() if path.is_dir()) == []
     mine = {path.parent.name for path in out.rglob("*.wav") if path.read_bytes() == b"mine"}
     assert mine == set(kept)
     if existing == "error":
@@ -129,6 +130,24 @@ def test_events_lead_a_progress_bar_from_start_to_end(
         assert bool(chunks) == (outcome.status == "written")
         assert isinstance(last, TrackFinished)
         assert last.outcome is outcome
+
+
+def test_a_missing_stem_comes_out_as_if_none_were_skipped(separator: Separator, tmp_path: Path) -> None:
+    """The gain of a loud song is that of all of its stems, so that the levels among them are kept."""
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, 50 * noise(4000).T.numpy(), TINY_RATE, subtype="FLOAT")
+    tracks = [Track(path, "loud")]
+    separate_tracks(separator, tracks, tmp_path / "out")
+    for missing, kept in (("bass", "drums"), ("drums", "bass")):
+        files = stem_paths(tmp_path / "out", "loud")
+        before = files[missing].read_bytes()
+        files[missing].unlink()
+        files[kept].write_text("mine")
+        (outcome,) = separate_tracks(separator, tracks, tmp_path / "out", existing="skip")
+        assert (outcome.status, outcome.stems) == ("written", files)
+        assert files[missing].read_bytes() == before
+        assert files[kept].read_text() == "mine"
+        separate_tracks(separator, tracks, tmp_path / "out", existing="overwrite")
 
 
 @pytest.mark.parametrize("kind", [TrackStarted, TrackProgress, TrackFinished])
@@ -194,7 +213,7 @@ def test_no_empty_folders_are_left_behind(
 
 @pytest.mark.parametrize(
     "options",
-    [{"template": "{title}/{stem}"}, {"template": "../{stem}"}, {"format": Format("mp3", bits="24")}],
+    [{"template": "{title}/{stem}"}, {"template": "../{stem}"}, {"format": Format("mp3", bitrate=1)}],
 )
 def test_options_are_checked_before_any_track(
     separator: Separator, album: list[Track], tmp_path: Path, options: dict[str, object]

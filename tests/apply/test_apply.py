@@ -219,7 +219,7 @@ def test_training_mode_is_restored() -> None:
         {"overlap": -0.1},
         {"shifts": -1},
         {"batch_size": 0},
-        {"jobs": 0},
+        {"jobs": -1},
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:

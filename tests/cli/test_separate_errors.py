@@ -23,7 +23,7 @@ from tests.conftest import TINY_RATE
         (["--shifts", "-1"], ["shifts"]),
         (["--shifts", "1.5"], ["--shifts"]),
         (["--batch-size", "0"], ["batch_size"]),
-        (["-j", "0"], ["jobs"]),
+        (["-j", "-1"], ["jobs"]),
         (["--device", "toaster"], ["toaster", "cpu"]),
         (["--stems", "guitar"], ["guitar", "vocals"]),
         (["--stems", ","], ["vocals"]),
