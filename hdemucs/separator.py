@@ -25,6 +25,7 @@ from hdemucs.existing import Existing, writable_places
 from hdemucs.model import Model
 from hdemucs.pretrained import DEFAULT_MODEL, load_model
 from hdemucs.suggest import hint
+from hdemucs.tracks import check_not_url
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -383,6 +384,7 @@ def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:
     if isinstance(source, audio.AudioSource):
         return source
     if isinstance(source, str | PathLike):
+        check_not_url(str(source))
         return audio.open(source)
     if not isinstance(sample_rate, Real) or not math.isfinite(sample_rate):
         raise OptionError(f"samples need a sample_rate in Hz, not {sample_rate!r}")

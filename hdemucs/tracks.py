@@ -35,6 +35,16 @@ class Track:
     error: HDemucsError | None = None
 
 
+def check_not_url(name: str) -> None:
+    """Refuse the address of a web page as the name of a file.
+
+    Raises:
+        AudioError: It is one.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+        raise AudioError(f"{name} is a URL, not a file; download the song first, then separate the file")
+
+
 def find_tracks(inputs: Sequence[Path], out: Path) -> list[Track]:
     """Find the audio files that `inputs` name, each once; folders are searched recursively.
 

@@ -270,6 +270,11 @@ def test_missing_file_is_named(separator: Separator, tmp_path: Path) -> None:
     assert str(path) in refused(AudioError, separator.separate, path)
 
 
+def test_a_url_is_refused_as_one(separator: Separator) -> None:
+    message = refused(AudioError, separator.separate, "https://example.org/song.mp3")
+    assert message.startswith("https://example.org/song.mp3 is a URL")
+
+
 # --- which stems
 
 

@@ -44,6 +44,7 @@ from tests.conftest import TINY_RATE
         (["--clip", "maybe"], ["maybe"]),
         (["--frobnicate"], ["--frobnicate"]),
         ([""], ["empty"]),
+        (["https://example.org/song.mp3"], ["https://example.org/song.mp3 is a URL", "download"]),
     ],
 )
 def test_invalid_options(separate: Run, tmp_path: Path, flags: list[str], words: list[str]) -> None:
@@ -66,13 +67,15 @@ def test_overwrite_and_skip_existing_exclude_each_other(separate: Run, song: Pat
         (["--other-method", "minus"], "no_STEM"),
         (["--mp3-preset", "2"], "--bitrate"),
         (["--list-models"], "hdemucs models"),
-        (["-v"], "errors"),
-        (["--verbose"], "errors"),
+        (["--output_dir", "stems"], "--out"),
+        (["--output_format", "FLAC"], "--format"),
+        (["--single_stem=Vocals"], "--stems"),
+        (["--model_filename", "x.ckpt"], "--model"),
     ],
 )
-def test_missing_flags_of_demucs_get_a_hint(run: Run, song: Path, flags: list[str], remedy: str) -> None:
-    assert_fails(run("separate", song, *flags), 2, flags[0], remedy)
-    assert_fails(run("separate", *flags), 2, flags[0], remedy)
+def test_flags_of_other_programs_get_a_hint(run: Run, song: Path, flags: list[str], remedy: str) -> None:
+    assert_fails(run("separate", song, *flags), 2, flags[0].partition("=")[0], remedy)
+    assert_fails(run("separate", *flags), 2, flags[0].partition("=")[0], remedy)
 
 
 @pytest.mark.parametrize(
