@@ -159,23 +159,25 @@ def clashes(tracks: Sequence[Track], plans: Sequence[Mapping[str, Path]]) -> lis
     Returns:
         What is wrong with each track, None for those that have their files for themselves.
     """
-    targets = [[os.path.realpath(path) for path in paths.values()] for paths in plans]
     owners: dict[str, list[Track]] = {}
-    for track, paths in zip(tracks, targets, strict=True):
-        for path in paths:
-            owners.setdefault(path, []).append(track)
+    for track, paths in zip(tracks, plans, strict=True):
+        for path in paths.values():
+            owners.setdefault(os.path.realpath(path), []).append(track)
+
+    def clash(track: Track, path: Path) -> OutputError | None:
+        others = [owner for owner in owners[os.path.realpath(path)] if owner is not track]
+        return _clash(track, others[0], path) if others else None
+
     return [
-        next((_clash(track, path, owners[path]) for path in paths if len(owners[path]) > 1), None)
-        for track, paths in zip(tracks, targets, strict=True)
+        next(filter(None, (clash(track, path) for path in paths.values())), None)
+        for track, paths in zip(tracks, plans, strict=True)
     ]
 
 
-def _clash(track: Track, path: str, owners: Sequence[Track]) -> OutputError:
-    other = next((owner for owner in owners if owner is not track), track)
+def _clash(track: Track, other: Track, path: Path) -> OutputError:
     return OutputError(
-        f"{track.path} and {other.path} would both be written to {Path(path).parent}; separate them into "
-        "different folders or, if their suffixes differ, use the template "
-        "'{track}.{trackext}/{stem}.{ext}'"
+        f"{track.path} and {other.path} would both be written to {path}; separate them into different "
+        "folders or, if their suffixes differ, use the template '{track}.{trackext}/{stem}.{ext}'"
     )
 
 

@@ -74,8 +74,9 @@ def complain(message: str) -> None:
 def note(message: str) -> None:
     """Print a message on stderr, if there is one: `print` would fall back to stdout."""
     if sys.stderr is not None:
-        for line in message.split("\n"):
-            print(wrapped(printable(line), terminal_width(sys.stderr)), file=sys.stderr)
+        width = terminal_width(sys.stderr)
+        lines = [wrapped(printable(line), width) for line in message.split("\n")]
+        print("\n".join(lines), file=sys.stderr)
 
 
 def printable(text: str) -> str:
