@@ -3,8 +3,6 @@
 import gc
 import sys
 
-from hdemucs.cli import main
-
 
 def process() -> None:
     """Run the command and end the process with its exit status.
@@ -14,7 +12,15 @@ def process() -> None:
     seconds of music. Audio is freed by reference counting all the same.
     """
     gc.set_threshold(100_000, 50, 100)
-    status = main()
+    try:
+        # Imported here, so that Ctrl-C ends in one line from the start.
+        from hdemucs.cli import main
+
+        status = main()
+    except KeyboardInterrupt:
+        if sys.stderr is not None:
+            print("hdemucs: interrupted", file=sys.stderr)
+        status = 130
     gc.freeze()
     sys.exit(status)
 

@@ -6,21 +6,20 @@
 Nothing is printed.
 """
 
-import os.path
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from hdemucs import audio
 from hdemucs.apply import Progress
-from hdemucs.errors import Cancelled, HDemucsError, StemsExistError
+from hdemucs.errors import Cancelled, HDemucsError
+from hdemucs.existing import Existing, existing_stems, writable_places
 from hdemucs.separator import Format, Separator
-from hdemucs.tracks import DEFAULT_TEMPLATE, Track, plan
-
-Existing = Literal["error", "skip", "overwrite"]
-"""What to do with a track whose stems exist already."""
+from hdemucs.tracks import DEFAULT_TEMPLATE, Track, clashes, mark, plan, template_format
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def separate_tracks(
     out: Path,
     *,
     template: str = DEFAULT_TEMPLATE,
-    format: Format | None = None,
+    format: Format | str | None = None,
     existing: Existing = "error",
     on_event: Callable[[BatchEvent], None] | None = None,
 ) -> list[TrackOutcome]:
@@ -118,25 +117,28 @@ def separate_tracks(
         tracks: Files to separate, from `hdemucs.tracks.find_tracks`.
         out: Folder of the stems.
         template: Path of a stem below `out`, with {track}, {trackext}, {stem} and {ext}.
-        format: Format of the stems; 16-bit WAV if None.
-        existing: `error` fails a track if any of its stems exists; `skip` passes over a track if all of its
-            stems exist, and writes all stems of the others; `overwrite` writes every track.
-        on_event: Function called when a track starts, after each chunk, and when a track is finished. It may
-            stop the batch with `event.cancel()`; the current track then leaves no files.
+        format: Format of the stems, or its name; None for that of the template's suffix, or 16-bit WAV.
+        existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
+            stems exist, and writes those that are missing of the others; `overwrite` writes every track.
+        on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
+            batch with `event.cancel()`; the track at work then leaves no files.
 
     Returns:
         One outcome per track, in order.
 
     Raises:
-        OptionError: The template or the format cannot be used, or two tracks would get the same files. This
-            is found before the first track is read.
-        Cancelled: `on_event` stopped the batch. It was told the outcomes so far in `TrackFinished` events.
+        OptionError: The template or the format cannot be used. Found before the first track is read.
+        Cancelled: `on_event` stopped the batch. Outcomes so far were told in its `TrackFinished` events.
     """
-    format = format or Format()
+    format = Format.of(format or template_format(template))
     plans = plan(tracks, out, template, separator.stems, format.format)
     # A format that cannot hold the model's audio is rejected now, not track by track.
     format.writer({}, separator.sample_rate, separator.model.audio_channels, 0, {})
     tell = on_event or _ignore
+    tracks = [
+        track if error is None else replace(track, error=error)
+        for track, error in zip(tracks, clashes(tracks, plans), strict=True)
+    ]
     lengths = [_header_seconds(track) for track in tracks]
     *starts, total = accumulate(lengths, initial=0.0)
 
@@ -152,6 +154,8 @@ def separate_tracks(
 
         tell(TrackStarted(**place, done=start))
         outcome = _separate_track(separator, track, paths, format, existing, advance)
+        if outcome.status == "written":
+            mark(out, tracks)
         outcomes.append(outcome)
         tell(TrackFinished(**place, done=start + length, outcome=outcome))
     return outcomes
@@ -165,23 +169,38 @@ def _separate_track(
     existing: Existing,
     progress: Callable[[Progress], None],
 ) -> TrackOutcome:
-    # Unlike Path.exists, this does not raise on a name that is too long.
-    found = [path for path in paths.values() if os.path.exists(path)]  # noqa: PTH110
-    if existing == "skip" and len(found) == len(paths):
+    if track.error is not None:
+        return TrackOutcome(track, "failed", error=track.error)
+    if existing == "skip" and len(existing_stems(paths)) == len(paths):
         return TrackOutcome(track, "skipped", paths)
     try:
-        if found and existing == "error":
-            raise StemsExistError(found[0])
-        written = separator.separate_file(track.path, paths, format, progress=progress)
+        with _no_empty_folders(paths.values()), writable_places(paths, existing) as places:
+            written = separator.separate_file(track.path, places, format, progress=progress)
     except Cancelled:
         raise
     except HDemucsError as error:
         return TrackOutcome(track, "failed", error=error)
-    return TrackOutcome(track, "written", written.stems, written.seconds, written.gain)
+    return TrackOutcome(track, "written", paths, written.seconds, written.gain)
+
+
+@contextmanager
+def _no_empty_folders(paths: Iterable[Path]) -> Iterator[None]:
+    """Remove folders that did not exist before, if the block fails or is interrupted and they are empty."""
+    parents = {parent for path in paths for parent in path.parents}
+    created = [folder for folder in parents if not os.path.exists(folder)]  # noqa: PTH110
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(created, reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _header_seconds(track: Track) -> float:
-    """Duration of a track in seconds, from its header; 0 if it cannot be opened, which is reported later."""
+    """Seconds of a track according to its header; 0 if it cannot be opened, which is reported in its turn."""
+    if track.error is not None:
+        return 0.0
     try:
         source = audio.open(track.path)
     except HDemucsError:

@@ -157,8 +157,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def user_cache() -> Path:
-    """Folder for files that can be recreated: `$XDG_CACHE_HOME`, or `~/.cache` if that is unset or empty."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    """Folder for files that can be recreated: `$XDG_CACHE_HOME`, or `~/.cache` if that is unset or empty.
+
+    A user without a home folder, as in some containers, gets one among the temporary files.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"hdemucs-{getattr(os, 'getuid', int)()}"
 
 
 def cache_folder(name: str) -> Path:

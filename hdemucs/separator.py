@@ -3,29 +3,44 @@
 Letters in shapes: C channels, L samples.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdemucs import audio
-from hdemucs.apply import Options, ProgressCallback, apply
+from hdemucs.apply import ProgressCallback, apply, make_options
+from hdemucs.audio.codecs import WRITABLE, choose_encoding
 from hdemucs.checkpoint import as_model
 from hdemucs.errors import OptionError
+from hdemucs.existing import Existing, writable_places
 from hdemucs.model import Model
 from hdemucs.pretrained import DEFAULT_MODEL, load_model
+from hdemucs.suggest import hint
+from hdemucs.tracks import check_not_url
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from hdemucs.apply import OptionValues
 
 EPS = 1e-8
 """Added to the standard deviation of a track, as in `demucs`, so that silence is not divided by zero."""
 
 Source = str | PathLike[str] | audio.AudioSource | Tensor | NDArray[Any]
+
+Clip = Literal["rescale", "clamp", "none"]
+"""What happens to samples beyond full scale; see `Format`."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +53,44 @@ class Format:
             default.
         bitrate: Constant bitrate in kbit/s, for MP3; None for the highest.
         clip: What happens to samples beyond full scale: `rescale` turns all stems down by one gain, so that
-            they still add up to the mixture; `clamp` clips them; `none` leaves it to the format.
+            the levels among them are kept; `clamp` clips them; `none` leaves it to the format. In no case do
+            stems add up to the song exactly: a model estimates each of them.
+
+    Raises:
+        OptionError: The format cannot be written, or the options contradict one another.
     """
 
     format: str = "wav"
     bits: str | None = None
     bitrate: int | None = None
-    clip: Literal["rescale", "clamp", "none"] = "rescale"
+    clip: Clip = "rescale"
+
+    def __post_init__(self) -> None:
+        name = str(self.format).lower()
+        if name not in WRITABLE:
+            raise OptionError(
+                f"format {self.format!r} cannot be written; choose one of {', '.join(WRITABLE)}"
+                f"{hint(name, WRITABLE)}"
+            )
+        if self.clip not in get_args(Clip):
+            raise OptionError(f"clip={self.clip!r} does not exist; choose {', '.join(get_args(Clip))}")
+        codec, bits = WRITABLE[name], self.bits
+        if isinstance(bits, int):
+            bits = str(bits)
+        # Which bitrates there are depends on the sample rate, which only the writer knows.
+        bitrate = None if codec.bitrates else self.bitrate
+        choose_encoding(name, bits, bitrate, codec.rates[-1], 1)
+        object.__setattr__(self, "format", name)
+        object.__setattr__(self, "bits", bits)
+
+    @classmethod
+    def of(cls, format: Format | str | None) -> Format:
+        """Format from its name; None stands for 16-bit WAV.
+
+        Raises:
+            OptionError: There is no such format to write.
+        """
+        return format if isinstance(format, Format) else cls() if format is None else cls(format)
 
     def writer(
         self, paths: Mapping[str, Path], sample_rate: int, channels: int, length: int, tags: Mapping[str, str]
@@ -59,7 +105,7 @@ class Format:
             tags: Tags of the files.
 
         Raises:
-            OptionError: The options of this format contradict one another.
+            OptionError: The format does not have this bitrate at this sample rate.
             OutputError: The format cannot hold such audio.
         """
         return audio.StemWriter(
@@ -101,25 +147,37 @@ class Stems(Mapping[str, Tensor]):
         seconds = next(iter(self.values())).shape[-1] / self.sample_rate
         return f"Stems({', '.join(self)}: {seconds:.1f} s at {self.sample_rate} Hz)"
 
-    def save(self, folder: str | PathLike[str], format: Format | None = None) -> dict[str, Path]:
-        """Write each stem to `folder/STEM.EXT`.
+    def save(
+        self,
+        folder: str | PathLike[str],
+        format: Format | str | None = None,
+        *,
+        existing: Existing = "error",
+    ) -> dict[str, Path]:
+        """Write each stem as `folder/STEM.EXT`.
 
         Args:
             folder: Folder of the files, created as needed.
-            format: Format of the files; None for 16-bit WAV.
+            format: Format of the files, or its name; None for 16-bit WAV.
+            existing: What to do where stems exist: `error` writes nothing, `skip` writes those that are
+                missing, `overwrite` replaces them.
 
         Returns:
             File of each stem by name.
 
         Raises:
             OptionError: The options of the format contradict one another.
+            StemsExistError: A stem exists, and `existing` is `error`.
             OutputError: The files cannot be written; none of them is left behind.
         """
-        format = format or Format()
+        format = Format.of(format)
         paths = {name: Path(folder) / f"{name}.{format.format}" for name in self}
         block = torch.stack(list(self.values()))
         _, channels, length = block.shape
-        with format.writer(paths, self.sample_rate, channels, length, self.tags) as writer:
+        with (
+            writable_places(paths, existing) as places,
+            format.writer(places, self.sample_rate, channels, length, self.tags) as writer,
+        ):
             writer.write(block)
         return paths
 
@@ -166,9 +224,9 @@ class Separator:
         *,
         stems: Sequence[str] | None = None,
         two_stems: str | None = None,
-        **options: Any,
+        **options: Unpack[OptionValues],
     ) -> None:
-        self.options = Options(**options)
+        self.options = make_options(options, ("model", "stems", "two_stems"))
         self.device = self.options.torch_device()
         self.model: Model = load_model(model) if isinstance(model, str | PathLike) else as_model(model)
         self._mixes = _mixes(self.model.sources, stems, two_stems)
@@ -212,7 +270,7 @@ class Separator:
         self,
         source: str | PathLike[str] | audio.AudioSource,
         paths: Mapping[str, str | PathLike[str]],
-        format: Format | None = None,
+        format: Format | str | None = None,
         *,
         progress: ProgressCallback | None = None,
     ) -> Written:
@@ -220,7 +278,8 @@ class Separator:
 
         Args:
             source: Path of an audio file, or `hdemucs.audio.from_samples(samples, sample_rate)`.
-            paths: File of each of `self.stems`; all appear together when they are complete.
+            paths: File of each of `self.stems`; all appear together when they are complete, in place of files
+                that exist.
             format: Format of the files, whatever their suffixes; None for 16-bit WAV.
             progress: Function called after each chunk, which may cancel; None for that of the options.
 
@@ -237,19 +296,19 @@ class Separator:
         ordered = {name: Path(paths[name]) for name in self._mixes}
         level = self._measure(track)
         channels = self.model.audio_channels
-        with (format or Format()).writer(
+        with Format.of(format).writer(
             ordered, self.sample_rate, channels, level.length, track.tags
         ) as writer:
             for block in self._stream(track, level, progress):
                 writer.write(block)
         return Written(ordered, level.length / self.sample_rate, writer.gain)
 
-    def _measure(self, track: audio.AudioSource) -> "Level":
+    def _measure(self, track: audio.AudioSource) -> Level:
         with self._explained(track):
             return Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
 
     def _stream(
-        self, track: audio.AudioSource, level: "Level", progress: ProgressCallback | None
+        self, track: audio.AudioSource, level: Level, progress: ProgressCallback | None
     ) -> Iterator[Tensor]:
         """Finished blocks `[stems, C, L]`."""
         names = self.model.sources
@@ -296,7 +355,7 @@ class Level:
     length: int
 
     @classmethod
-    def of(cls, blocks: Iterator[Tensor]) -> "Level":
+    def of(cls, blocks: Iterator[Tensor]) -> Level:
         """Measure the mono mix of a track in one pass, merging the moments of its blocks `[C, L]`."""
         length, mean, squares = 0, 0.0, 0.0
         for block in blocks:
@@ -318,7 +377,7 @@ def separate(
     model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
-    **options: Any,
+    **options: Unpack[OptionValues],
 ) -> Stems:
     """Separate one track. For many, use a `Separator`, which loads the model once.
 
@@ -349,9 +408,10 @@ def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:
     if isinstance(source, audio.AudioSource):
         return source
     if isinstance(source, str | PathLike):
+        check_not_url(str(source))
         return audio.open(source)
-    if sample_rate is None:
-        raise OptionError("samples need a sample_rate, in Hz")
+    if not isinstance(sample_rate, Real) or not math.isfinite(sample_rate):
+        raise OptionError(f"samples need a sample_rate in Hz, not {sample_rate!r}")
     return audio.from_samples(source, sample_rate)
 
 
@@ -360,10 +420,13 @@ def _mixes(
 ) -> dict[str, list[str]]:
     """For each stem by name, the sources of the model that add up to it."""
     stems = [stems] if isinstance(stems, str) else stems
+    if stems is not None and not isinstance(stems, Iterable):
+        raise OptionError(f"stems must be a list of names, not {stems!r}; choose from {', '.join(sources)}")
     wanted = [two_stems] if two_stems is not None else list(sources if stems is None else stems)
     unknown = [name for name in wanted if name not in sources]
     if unknown:
-        raise OptionError(f"the model has no stem {', '.join(unknown)}; choose from {', '.join(sources)}")
+        names = ", ".join(map(str, unknown))
+        raise OptionError(f"the model has no stem {names}; choose from {', '.join(sources)}")
     if not wanted:
         raise OptionError(f"stems is empty; choose from {', '.join(sources)}")
     if two_stems is None:

@@ -9,7 +9,6 @@ import soundfile
 
 from hdemucs.batch import (
     BatchEvent,
-    Existing,
     TrackFinished,
     TrackOutcome,
     TrackProgress,
@@ -17,6 +16,7 @@ from hdemucs.batch import (
     separate_tracks,
 )
 from hdemucs.errors import AudioError, Cancelled, OptionError, StemsExistError
+from hdemucs.existing import Existing
 from hdemucs.separator import Format, Separator
 from hdemucs.tracks import Track, find_tracks
 from tests.audio.signals import noise
@@ -85,7 +85,7 @@ def test_outcomes_as_json(separator: Separator, album: list[Track], tmp_path: Pa
     ("existing", "expected", "kept"),
     [
         ("error", ["failed", "failed", "written"], ["all", "some"]),
-        ("skip", ["skipped", "written", "written"], ["all"]),
+        ("skip", ["skipped", "written", "written"], ["all", "some"]),
         ("overwrite", ["written", "written", "written"], []),
     ],
 )
@@ -101,6 +101,7 @@ def test_existing_stems(
     tracks = [Track(tmp_path / f"{name}.wav", name) for name in ("all", "some", "none")]
     outcomes = separate_tracks(separator, tracks, out, existing=existing)
     assert statuses(outcomes) == expected
+    assert sorted(path.name for path in (out / "some").iterdir() if path.is_dir()) == []
     mine = {path.parent.name for path in out.rglob("*.wav") if path.read_bytes() == b"mine"}
     assert mine == set(kept)
     if existing == "error":
@@ -131,6 +132,24 @@ def test_events_lead_a_progress_bar_from_start_to_end(
         assert last.outcome is outcome
 
 
+def test_a_missing_stem_comes_out_as_if_none_were_skipped(separator: Separator, tmp_path: Path) -> None:
+    """The gain of a loud song is that of all of its stems, so that the levels among them are kept."""
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, 50 * noise(4000).T.numpy(), TINY_RATE, subtype="FLOAT")
+    tracks = [Track(path, "loud")]
+    separate_tracks(separator, tracks, tmp_path / "out")
+    for missing, kept in (("bass", "drums"), ("drums", "bass")):
+        files = stem_paths(tmp_path / "out", "loud")
+        before = files[missing].read_bytes()
+        files[missing].unlink()
+        files[kept].write_text("mine")
+        (outcome,) = separate_tracks(separator, tracks, tmp_path / "out", existing="skip")
+        assert (outcome.status, outcome.stems) == ("written", files)
+        assert files[missing].read_bytes() == before
+        assert files[kept].read_text() == "mine"
+        separate_tracks(separator, tracks, tmp_path / "out", existing="overwrite")
+
+
 @pytest.mark.parametrize("kind", [TrackStarted, TrackProgress, TrackFinished])
 def test_an_event_can_cancel_the_batch(
     separator: Separator, album: list[Track], tmp_path: Path, kind: type[BatchEvent]
@@ -145,23 +164,56 @@ def test_an_event_can_cancel_the_batch(
     with pytest.raises(Cancelled, match=r"track 3 of 4: .*b\.wav"):
         separate_tracks(separator, album, tmp_path / "out", on_event=cancel_at_third)
     assert type(events[-1]) is kind
-    files = {path.parent.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    files = {path.parent.name for path in (tmp_path / "out").rglob("*.wav")}
     assert files == ({"a", "b"} if kind is TrackFinished else {"a"})
 
 
-def test_two_tracks_of_one_name_are_refused_before_any_is_separated(
-    separator: Separator, tmp_path: Path
+def test_two_tracks_of_one_name_fail_and_the_others_are_separated(
+    separator: Separator, album: list[Track], tmp_path: Path
 ) -> None:
-    tracks = [Track(tmp_path / name, "song") for name in ("song.mp3", "song.wav")]
-    with pytest.raises(OptionError, match="both be written"):
-        separate_tracks(separator, tracks, tmp_path, on_event=no_event)
-    outcomes = separate_tracks(separator, tracks, tmp_path, template="{track}.{trackext}/{stem}.{ext}")
-    assert statuses(outcomes) == ["failed", "failed"]
+    folder = album[0].path.parent
+    (folder / "a.m4a").write_bytes(b"no audio")
+    tracks = find_tracks([folder], tmp_path / "out")
+    outcomes = separate_tracks(separator, tracks, tmp_path / "out")
+    assert statuses(outcomes) == ["failed", "failed", "written", "written"]
+    for outcome in outcomes[:2]:
+        assert "would both be written" in str(outcome.error)
+    assert not (tmp_path / "out/a").exists()
+
+
+def test_stems_are_not_separated_again(separator: Separator, album: list[Track], tmp_path: Path) -> None:
+    separate_tracks(separator, album, tmp_path / "album/stems")
+    assert len(find_tracks([tmp_path / "album"], tmp_path / "elsewhere")) == 3
+    # Stems beside their songs are the price of finding the songs.
+    separate_tracks(separator, album, tmp_path / "album", template="{track} {stem}.wav")
+    assert len(find_tracks([tmp_path], tmp_path / "elsewhere")) == 9
+
+
+def test_the_suffix_of_the_template_decides_the_format(
+    separator: Separator, album: list[Track], tmp_path: Path
+) -> None:
+    (outcome,) = separate_tracks(separator, album[:1], tmp_path, template="{stem}.flac")
+    assert soundfile.info(outcome.stems["drums"]).format == "FLAC"
+    with pytest.raises(OptionError, match=r"format mp3 the name drums\.flac"):
+        separate_tracks(separator, album[:1], tmp_path, template="{stem}.flac", format=Format("mp3"))
+
+
+@pytest.mark.parametrize("kind", [TrackProgress, TrackFinished])
+def test_no_empty_folders_are_left_behind(
+    separator: Separator, album: list[Track], tmp_path: Path, kind: type[BatchEvent]
+) -> None:
+    def interrupt(event: BatchEvent) -> None:
+        if isinstance(event, kind):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        separate_tracks(separator, album[1:], tmp_path / "new/out", on_event=interrupt)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"template": "{title}/{stem}"}, {"template": "../{stem}"}, {"format": Format("mp3", bits="24")}],
+    [{"template": "{title}/{stem}"}, {"template": "../{stem}"}, {"format": Format("mp3", bitrate=1)}],
 )
 def test_options_are_checked_before_any_track(
     separator: Separator, album: list[Track], tmp_path: Path, options: dict[str, object]

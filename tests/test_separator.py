@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,16 @@ from torch import Tensor
 
 import hdemucs
 from hdemucs import audio
-from hdemucs.errors import AudioError, Cancelled, HDemucsError, OptionError, OutputError, UnknownModelError
+from hdemucs.apply import OptionValues
+from hdemucs.errors import (
+    AudioError,
+    Cancelled,
+    HDemucsError,
+    OptionError,
+    OutputError,
+    StemsExistError,
+    UnknownModelError,
+)
 from hdemucs.model import Bag, HDemucs
 from hdemucs.separator import Format, Separator, Stems
 from tests.audio.signals import encode_libav, gather, noise, tones
@@ -243,13 +253,27 @@ def test_invalid_audio_is_refused(separator: Separator, case: str) -> None:
     assert reason in refused(AudioError, separator.separate, samples, rate)
 
 
-def test_samples_need_a_sample_rate(separator: Separator) -> None:
-    assert "sample_rate" in refused(OptionError, separator.separate, np.zeros((2, 100)))
+@pytest.mark.parametrize("rate", [None, "44100", "fast", float("nan"), float("inf")])
+def test_samples_need_a_sample_rate(separator: Separator, rate: Any) -> None:
+    assert "sample_rate" in refused(OptionError, separator.separate, np.zeros((2, 100)), rate)
+
+
+def test_options_are_typed() -> None:
+    """A type checker sees a mistyped option, since there is a type of all of them."""
+    assert typing.get_type_hints(OptionValues) == typing.get_type_hints(hdemucs.Options)
+    assert Separator(tiny_network(), jobs=0).options == hdemucs.Options(jobs=0)
+    with pytest.raises(OptionError):
+        Separator(tiny_network(), shift=2)  # type: ignore[call-arg]
 
 
 def test_missing_file_is_named(separator: Separator, tmp_path: Path) -> None:
     path = tmp_path / "nowhere.mp3"
     assert str(path) in refused(AudioError, separator.separate, path)
+
+
+def test_a_url_is_refused_as_one(separator: Separator) -> None:
+    message = refused(AudioError, separator.separate, "https://example.org/song.mp3")
+    assert message.startswith("https://example.org/song.mp3 is a URL")
 
 
 # --- which stems
@@ -415,14 +439,42 @@ def test_unwritable_folders_are_refused(separator: Separator, song: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "format",
-    [Format("m4a"), Format(bits="12"), Format("mp3", bits="24"), Format(bitrate=128), Format(clip="no")],  # type: ignore[arg-type]
+    "options",
+    [
+        {"format": "m4a"},
+        {"format": None},
+        {"bits": "12"},
+        {"format": "mp3", "bits": "24"},
+        {"bitrate": 128},
+        {"clip": "no"},
+    ],
 )
-def test_contradictory_formats_are_refused(
-    separator: Separator, song: Path, tmp_path: Path, format: Format
-) -> None:
-    refused(OptionError, separator.separate(song).save, tmp_path / "stems", format)
-    assert files_below(tmp_path) == []
+def test_contradictory_formats_are_refused(options: dict[str, Any]) -> None:
+    refused(OptionError, Format, **options)
+
+
+def test_formats_are_accepted_where_the_meaning_is_plain(separator: Separator, tmp_path: Path) -> None:
+    assert Format("FLAC") == Format("flac")
+    assert Format(bits=24) == Format(bits="24")  # type: ignore[arg-type]
+    assert "did you mean flac" in refused(OptionError, Format, "flak")
+    stems = separator.separate(noise(1000), TINY_RATE)
+    saved = stems.save(tmp_path, "flac")
+    assert {soundfile.info(path).format for path in saved.values()} == {"FLAC"}
+    separator.separate_file(audio.from_samples(noise(1000), TINY_RATE), saved, "ogg")
+    assert {soundfile.info(path).format for path in saved.values()} == {"OGG"}
+
+
+def test_saving_follows_the_rule_for_stems_that_exist(separator: Separator, tmp_path: Path) -> None:
+    stems = separator.separate(noise(1000), TINY_RATE)
+    (tmp_path / "bass.wav").write_text("mine")
+    assert "bass.wav exists" in refused(StemsExistError, stems.save, tmp_path)
+    assert files_below(tmp_path) == ["bass.wav"]
+    stems.save(tmp_path, existing="skip")
+    assert files_below(tmp_path) == sorted(f"{name}.wav" for name in SOURCES)
+    assert (tmp_path / "bass.wav").read_text() == "mine"
+    stems.save(tmp_path, existing="overwrite")
+    assert soundfile.info(tmp_path / "bass.wav").frames == 1000
+    assert "choose error, skip, overwrite" in refused(OptionError, stems.save, tmp_path, existing="replace")
 
 
 # --- progress
@@ -474,7 +526,18 @@ def test_unknown_models_are_refused(tmp_path: Path) -> None:
         ({"segment": 0}, "segment"),
         ({"segment": float("nan")}, "segment"),
         ({"shifts": -1}, "shifts"),
-        ({"jobs": 0}, "jobs"),
+        ({"jobs": -1}, "jobs"),
+        ({"segment": "7"}, "'7'"),
+        ({"overlap": "much"}, "'much'"),
+        ({"shifts": 1.5}, "shifts"),
+        ({"shifts": float("nan")}, "nan"),
+        ({"jobs": True}, "jobs"),
+        ({"progress": True}, "progress"),
+        ({"device": 1.5}, "1.5"),
+        ({"shift": 2}, "did you mean shifts"),
+        ({"stem": ["bass"]}, "did you mean stems"),
+        ({"stems": 5}, "drums"),
+        ({"two_stems": ["bass"]}, "drums"),
         ({"batch_size": 0}, "batch_size"),
         ({"device": "toaster"}, "toaster"),
     ],

@@ -1,6 +1,7 @@
 """Which files are separated, and where their stems go."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hdemucs.errors import AudioError, OptionError
-from hdemucs.tracks import DEFAULT_TEMPLATE, Track, find_tracks, plan
+from hdemucs.tracks import DEFAULT_TEMPLATE, Track, clashes, find_tracks, mark, plan, template_format
 
 OUT = Path("out")
 
@@ -101,6 +102,43 @@ def test_stems_can_be_separated_by_name(tmp_path: Path) -> None:
     assert found(out / "mdx" / "a" / "vocals.wav", out=out) == [("vocals.wav", "vocals")]
 
 
+def test_stems_of_runs_into_other_folders_are_ignored(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3", "first/mdx/a/vocals.wav", "b/b.mp3")
+    tracks = find_tracks([tmp_path / "a.mp3"], OUT)
+    mark(tmp_path / "first/mdx", tracks)
+    mark(tmp_path / "b", [*tracks, Track(tmp_path / "b/b.mp3", "b")])
+    assert found(tmp_path) == [("a.mp3", "a"), ("b.mp3", "b/b")]
+    assert found(tmp_path / "first/mdx") == [("vocals.wav", "a/vocals")]
+    with pytest.raises(AudioError, match="no audio files besides stems of earlier runs"):
+        find_tracks([tmp_path / "first"], OUT)
+
+
+def test_a_folder_that_cannot_be_read_is_kept_for_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "b/song.wav", "a/song.wav")
+    scan = os.scandir
+
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "a":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    failed, track = find_tracks([tmp_path], OUT)
+    assert (track.name, track.error) == ("b/song", None)
+    assert str(failed.error) == f"{tmp_path / 'a'} cannot be searched: Permission denied; make it readable"
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "above").symlink_to(tmp_path)
+    assert found(tmp_path, out=tmp_path / "loop.wav") == [("a.mp3", "a")]
+    track = Track(Path("song.mp3"), "song")
+    assert plan([track], tmp_path / "loop.wav", DEFAULT_TEMPLATE, ["drums"], "wav")
+
+
 # --- outputs
 
 
@@ -145,6 +183,8 @@ def test_names_are_taken_literally(name: str) -> None:
         "{stem:d}",
         "{stem!x}",
         "{stem:{track}}",
+        "{stem:>99999999999}",
+        "{stem:{trackext}}",
     ],
 )
 def test_templates_that_cannot_be_filled_in_are_refused(template: str) -> None:
@@ -187,22 +227,42 @@ def test_stems_must_have_different_names(template: str) -> None:
 @pytest.mark.parametrize("template", [DEFAULT_TEMPLATE, "{track}/../{stem}.{ext}"])
 def test_tracks_must_have_different_paths(template: str) -> None:
     names = ("song", "song") if template == DEFAULT_TEMPLATE else ("song", "other")
-    tracks = [Track(Path("a/x.mp3"), names[0]), Track(Path("b/y.wav"), names[1])]
-    with pytest.raises(OptionError) as caught:
-        plan(tracks, OUT, template, ["drums", "vocals"], "wav")
-    for word in ("a/x.mp3", "b/y.wav", "different folders"):
-        assert word in str(caught.value)
+    tracks = [Track(Path("a/x.mp3"), names[0]), Track(Path("b/y.wav"), names[1]), Track(Path("c"), "c")]
+    *clashing, free = clashes(tracks, [*plan(tracks[:2], OUT, template, ["drums", "vocals"], "wav"), {}])
+    assert free is None
+    for error, track in zip(clashing, tracks, strict=False):
+        assert str(error).startswith(f"{track.path} and ")
+        for word in ("a/x.mp3", "b/y.wav", "different folders"):
+            assert word in str(error)
 
 
 def test_the_suggested_template_works() -> None:
     tracks = [Track(Path("song.mp3"), "song"), Track(Path("song.wav"), "song")]
-    with pytest.raises(OptionError) as caught:
-        plan(tracks, OUT, DEFAULT_TEMPLATE, ["drums", "vocals"], "wav")
-    proposed = str(caught.value).split("'")[1]
-    places = [
-        path for paths in plan(tracks, OUT, proposed, ["drums", "vocals"], "wav") for path in paths.values()
-    ]
-    assert len(set(places)) == 4
+    stems = ["drums", "vocals"]
+    error, _ = clashes(tracks, plan(tracks, OUT, DEFAULT_TEMPLATE, stems, "wav"))
+    proposed = str(error).split("'")[1]
+    assert clashes(tracks, plan(tracks, OUT, proposed, stems, "wav")) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("template", "format"),
+    [
+        ("{track}/{stem}.mp3", "mp3"),
+        ("{track}/{stem}.FLAC", "flac"),
+        ("{track}/{stem}.oga", "ogg"),
+        (DEFAULT_TEMPLATE, None),
+        ("{stem}/{track}", None),
+        ("{track}.{stem}", None),
+    ],
+)
+def test_the_suffix_of_a_template_asks_for_a_format(template: str, format: str | None) -> None:
+    assert template_format(template) == format
+
+
+@pytest.mark.parametrize("template", ["{stem}.flac", "{stem}.m4a", "{stem}.{trackext}"])
+def test_a_suffix_of_another_format_is_refused(template: str) -> None:
+    with pytest.raises(OptionError, match=r"format wav the name vocals\."):
+        place("song.mp3", template)
 
 
 # File names that an operating system allows: without slash and null.

@@ -1,6 +1,14 @@
 """Apply a model to audio of any length, in memory that does not grow with it."""
 
-from hdemucs.apply.options import Options, Progress, ProgressCallback
+from hdemucs.apply.options import Options, OptionValues, Progress, ProgressCallback, make_options
 from hdemucs.apply.run import apply, apply_model
 
-__all__ = ["Options", "Progress", "ProgressCallback", "apply", "apply_model"]
+__all__ = [
+    "OptionValues",
+    "Options",
+    "Progress",
+    "ProgressCallback",
+    "apply",
+    "apply_model",
+    "make_options",
+]

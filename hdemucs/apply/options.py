@@ -1,13 +1,15 @@
 """Options for applying a model, and the progress that it reports."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any, NoReturn, TypedDict
 
 import torch
 
 from hdemucs.errors import Cancelled, OptionError
+from hdemucs.suggest import hint
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,17 @@ class Options:
         segment: Duration of audio that the model sees at once, in seconds; None for the model's own. Memory
             grows with it.
         overlap: Fraction of a segment that is shared with the next one. Published scores use 0.25.
-        shifts: Number of passes over the track to average, each delayed by a different fraction of half a
-            second; 0 and 1 both mean a single pass. Time grows in proportion, and scores improve by up to
-            0.2 dB (arXiv 1911.13254).
-        batch_size: Number of chunks in one forward pass. More than 1 only helps on a GPU.
-        jobs: Number of chunks separated at the same time on a CPU; they share torch's threads.
+        shifts: Number of passes over the track, each shifted by a different fraction of half a second, that
+            are averaged; 0 and 1 both mean a single pass without a shift (1 in demucs: one pass with a random
+            shift). Time grows in proportion, and scores improve by up to 0.2 dB (arXiv 1911.13254).
+        batch_size: Number of chunks in one forward pass. More than 1 helps on a GPU only.
+        jobs: Number of chunks separated at the same time on a CPU; the threads are shared between them. 0 and
+            1 both mean one after another.
         device: Device by torch's name; None for CUDA if available, else the CPU.
         progress: Function called after each chunk.
 
     Raises:
-        OptionError: A value is out of range.
+        OptionError: A value is out of range, or not a number.
     """
 
     segment: float | None = None
@@ -64,15 +67,18 @@ class Options:
     progress: ProgressCallback | None = None
 
     def __post_init__(self) -> None:
-        if self.segment is not None and not 0 < self.segment < math.inf:
-            raise OptionError(f"segment must be a positive number of seconds, not {self.segment}")
-        if not 0 <= self.overlap < 1:
-            raise OptionError(f"overlap must be at least 0 and below 1, not {self.overlap}")
-        if not 0 <= self.shifts <= MOST_SHIFTS:
-            raise OptionError(f"shifts must be at least 0 and at most {MOST_SHIFTS}, not {self.shifts}")
-        for name in ("batch_size", "jobs"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.segment is not None and not (_is(self.segment, Real) and 0 < self.segment < math.inf):
+            raise OptionError(f"segment must be a positive number of seconds, not {self.segment!r}")
+        if not (_is(self.overlap, Real) and 0 <= self.overlap < 1):
+            raise OptionError(f"overlap must be at least 0 and below 1, not {self.overlap!r}")
+        for name, least in (("shifts", 0), ("batch_size", 1), ("jobs", 0)):
+            value = getattr(self, name)
+            if not (_is(value, Integral) and value >= least):
+                raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if self.shifts > MOST_SHIFTS:
+            raise OptionError(f"shifts must be at most {MOST_SHIFTS}, not {self.shifts}")
+        if self.progress is not None and not callable(self.progress):
+            raise OptionError(f"progress must be a function of an event, not {self.progress!r}")
 
     def torch_device(self) -> torch.device:
         """Device to run on, checked to be available.
@@ -85,6 +91,40 @@ class Options:
         try:
             device = torch.device(self.device)
             torch.empty(1, device=device).item()
-        except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        except (RuntimeError, AssertionError, NotImplementedError, ImportError, TypeError) as error:
             raise OptionError(f"device {str(self.device)!r} is not available here; try cpu") from error
         return device
+
+
+class OptionValues(TypedDict, total=False):
+    """The attributes of `Options` as keyword arguments, for functions that pass them on."""
+
+    segment: float | None
+    overlap: float
+    shifts: int
+    batch_size: int
+    jobs: int
+    device: str | torch.device | None
+    progress: ProgressCallback | None
+
+
+def make_options(values: Mapping[str, Any], others: Collection[str] = ()) -> Options:
+    """Make `Options` from keyword arguments.
+
+    Args:
+        values: Values by name.
+        others: Other arguments of the function that was called, which a mistyped name may stand for.
+
+    Raises:
+        OptionError: There is no such option, or a value is out of range.
+    """
+    known = [field.name for field in fields(Options)]
+    for name in values:
+        if name not in known:
+            raise OptionError(f"there is no option {name!r}{hint(name, [*known, *others])}")
+    return Options(**values)
+
+
+def _is(value: object, kind: type) -> bool:
+    """Whether a value is a number of a kind; True and False are not meant as numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -29,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser, commands = build_parser()
-    if argv and argv[0] not in (*commands, "-h", "--help", "--version"):
+    if not argv:
+        parser.print_help()
+        return 0
+    if argv[0] not in (*commands, "-h", "--help", "--version"):
         near = "" if Path(argv[0]).suffix else hint(argv[0], commands)
         remedy = near or f": to separate a song, run `hdemucs separate {' '.join(argv)}`"
         parser.error(f"unknown command {argv[0]!r}{remedy}")
@@ -69,7 +72,7 @@ def build_parser() -> tuple[Parser, Collection[str]]:
 
 def _take_leftovers(args: argparse.Namespace, unknown: Sequence[str]) -> None:
     """Add arguments after an option to the list they belong to: argparse ends a list at the first option."""
-    options = [word for word in unknown if word.startswith("-")]
+    options = [word for word in unknown if word.startswith("-") and word != "-"]
     if options:
         args.parser.error(f"unknown option {options[0]!r} (put a file of that name after --)")
     name: str = getattr(args, "words", "")

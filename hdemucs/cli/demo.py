@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hdemucs.cli.output import credit, make_table, note, print_table
+from hdemucs.cli.options import add_existing, in_flags
+from hdemucs.cli.output import advice, make_table, note, print_table
+from hdemucs.errors import StemsExistError
 from hdemucs.pretrained import DEFAULT_MODEL, model_name
 
 CLIPS = Path(__file__).parent.parent / "demo"
@@ -32,6 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("separated"), help="output folder (default: separated)"
     )
+    add_existing(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from hdemucs.datasets.songs import songs_in
     from hdemucs.evaluation.metrics.sdr import sdr
     from hdemucs.separator import Separator, Stems
+    from hdemucs.tracks import mark
 
     separator = Separator(args.model)
     (song,) = songs_in(CLIPS)
@@ -51,7 +55,12 @@ def run(args: argparse.Namespace) -> int:
     stems = separator.separate(mixture, rate)
     taken = time.monotonic() - started
     model = model_name(separator.model)
-    files = Stems({"mixture": mixture, **stems}, rate, {}).save(args.out / model / "demo")
+    saved = Stems({"mixture": mixture, **stems}, rate, {})
+    try:
+        files = saved.save(args.out / model / "demo", existing=args.existing)
+    except StemsExistError as error:
+        raise in_flags(error) from error
+    mark(args.out / model, [])
 
     scores = sdr(true, torch.stack(list(stems.values())))
     baseline = sdr(true, mixture.expand_as(true))
@@ -62,5 +71,5 @@ def run(args: argparse.Namespace) -> int:
     print_table(rows)
     seconds = mixture.shape[-1] / rate
     note(f"{seconds:.0f} s of music separated in {taken:.1f} s; the mixture is in {files['mixture']}")
-    note(credit(model))
+    note(advice(model))
     return 0

@@ -37,11 +37,12 @@ def run(args: argparse.Namespace) -> int:
         rows = [{**dataclasses.asdict(card), "downloaded": is_downloaded(card)} for card in cards()]
         print(json.dumps(rows, indent=2))
         return 0
-    rows = make_table("model", "SDR", "here", "description")
+    rows = make_table("model", "SDR", "size", "here", "description")
     for card in cards():
         sdr = "" if card.musdb_sdr is None else f"{card.musdb_sdr:.2f}"
         here = "ships" if card.shipped else "downloaded" if is_downloaded(card) else "no"
-        rows.add_row(card.name, sdr, here, plain(card.summary))
+        size = "" if card.size is None else f"{card.size / 1e6:.0f} MB"
+        rows.add_row(card.name, sdr, size, here, plain(card.summary))
     print_table(rows)
     note("SDR: as published, on MusDB-HQ's test set, in dB; --json prints sources and licences")
     return 0

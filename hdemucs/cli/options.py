@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from hdemucs.errors import HDemucsError, OutputError, StemsExistError
+
 COMPUTATION = ("device", "segment", "overlap", "shifts", "batch_size")
 """Options of the computation, by their names in `hdemucs.apply.Options`."""
 
@@ -31,7 +33,7 @@ def add_computation(group: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="number of shifted passes to average: slower, slightly better (default: 1)",
+        help="number of passes to average, all but the first shifted: slower, slightly better (default: 1)",
     )
     add(
         "--batch-size",
@@ -40,6 +42,25 @@ def add_computation(group: Any) -> None:
         metavar="N",
         help="segments per forward pass; more than 1 helps on a GPU only (default: 1)",
     )
+
+
+def add_existing(parser: Any) -> None:
+    """Add the options for stems that exist to a parser; their value is one of `hdemucs.existing.Existing`."""
+    group = parser.add_mutually_exclusive_group()
+    for flag, value, text in (
+        ("--overwrite", "overwrite", "replace stems that exist"),
+        ("--skip-existing", "skip", "keep stems that exist, and write only those that are missing"),
+    ):
+        group.add_argument(
+            flag, dest="existing", action="store_const", const=value, default="error", help=text
+        )
+
+
+def in_flags(error: HDemucsError) -> HDemucsError:
+    """Word the remedy for stems that exist as flags of the command."""
+    if not isinstance(error, StemsExistError):
+        return error
+    return OutputError(f"{error.path} exists; choose --overwrite or --skip-existing")
 
 
 def computation(args: argparse.Namespace) -> dict[str, Any]:

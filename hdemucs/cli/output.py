@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from hdemucs.errors import OptionError, install_extra
+from hdemucs.files import cache_folder
 from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL
+
+# Control characters, and those that change the direction of the text after them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,13 +72,61 @@ def complain(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """Print a line on stderr, if there is one: `print` would fall back to stdout."""
+    """Print a message on stderr, if there is one: `print` would fall back to stdout."""
     if sys.stderr is not None:
-        print(message, file=sys.stderr)
+        width = terminal_width(sys.stderr)
+        lines = [wrapped(printable(line), width) for line in message.split("\n")]
+        print("\n".join(lines), file=sys.stderr)
 
 
-def credit(model: str) -> str:
-    """Note on which model was used, and how to get better stems."""
+def printable(text: str) -> str:
+    """Text with control characters escaped, by which the name of a file could rewrite the terminal."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def terminal_width(stream: TextIO | None) -> int | None:
+    """Number of columns of the terminal that a stream writes to; None if it is not a terminal."""
+    if stream is None or not stream.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def wrapped(text: str, width: int | None, indent: int = 0) -> str:
+    """Break a line after spaces and slashes, never within words; None leaves it whole.
+
+    Args:
+        text: Line to break.
+        width: Number of columns.
+        indent: Number of spaces before the second line and those that follow.
+    """
+    if width is None or _columns(text) <= width:
+        return text
+    lines = [""]
+    for word in re.findall(r"[^ /]*[ /]*", text):
+        if lines[-1].strip() and _columns(lines[-1]) + _columns(word.rstrip(" ")) > width:
+            lines.append(" " * indent)
+        lines[-1] += word
+    return "\n".join(line.rstrip(" ") for line in lines)
+
+
+def _columns(text: str) -> int:
+    """Columns that a text takes on a terminal: Chinese and Japanese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def first_time(notice: str) -> bool:
+    """Whether this user has not been shown a notice before; from now on, they have."""
+    path = cache_folder("notices") / notice
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=False)
+    except OSError:
+        return False
+    return True
+
+
+def advice(model: str) -> str:
+    """Note on the model that was used, and how to get better stems."""
     if model == DEFAULT_MODEL:
         return (
             f"separated with {model}, the small model that ships with hdemucs; "
@@ -80,19 +135,28 @@ def credit(model: str) -> str:
     return f"separated with the model {model}; `hdemucs models` lists others"
 
 
-def progress_bar() -> Any:
-    """rich's progress bar with time left, on stderr; silent unless stderr is a terminal."""
+def progress_bar(quiet: bool = False) -> Any:
+    """rich's progress bar with time left, on stderr; silent if `quiet`, or if stderr is not a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Column
 
     console = Console(stderr=True)
     return Progress(
+        # The first segment may take a minute, in which nothing else moves.
+        SpinnerColumn(),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=30)),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )

@@ -5,38 +5,55 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hdemucs.audio.codecs import BITS, WRITABLE
-from hdemucs.cli.options import add_computation, computation
-from hdemucs.cli.output import complain, credit, make_table, note, plain, print_table, progress_bar
-from hdemucs.errors import OutputError, StemsExistError
+from hdemucs.cli.options import add_computation, add_existing, computation, in_flags
+from hdemucs.cli.output import (
+    advice,
+    complain,
+    first_time,
+    note,
+    printable,
+    progress_bar,
+    terminal_width,
+    wrapped,
+)
+from hdemucs.cli.pipes import PIPE, PIPED_NAME, check_stdout, give_stdout, pipe_folder, take_stdin
+from hdemucs.errors import AudioError
 from hdemucs.pretrained import DEFAULT_MODEL, model_name
-from hdemucs.tracks import DEFAULT_TEMPLATE, Track, find_tracks
+from hdemucs.tracks import DEFAULT_TEMPLATE, Track, check_not_url, find_tracks, template_format
 
 if TYPE_CHECKING:
     from hdemucs.batch import BatchEvent, TrackOutcome
     from hdemucs.separator import Format, Separator
 
-# What a user of demucs types by habit, and what to do instead.
+DEFAULT_FORMAT = next(iter(WRITABLE))
+
+# What a user of another program types by habit, and what to do instead.
 HINTS = {
     "--no-split": "tracks are always streamed in segments; --segment sets their length",
-    "--repo": "give the path of the model file or bag to --model",
-    "-s": "give the path of the model file to --model",
-    "--sig": "give the path of the model file to --model",
+    "--repo": "put the folder before the name or signature, as in --model FOLDER/955717e8",
+    "-s": "put the signature behind its folder, as in --model FOLDER/955717e8",
+    "--sig": "put the signature behind its folder, as in --model FOLDER/955717e8",
     "--list-models": "run `hdemucs models`",
     "--other-method": "no_STEM is always the sum of the other stems",
     "--mp3-preset": "--bitrate sets the quality of MP3",
-    "-v": "errors say what is wrong without it",
-    "--verbose": "errors say what is wrong without it",
+    # Of audio-separator.
+    "--output_dir": "--out sets the folder of the stems",
+    "--output_format": "--format sets the format of the stems",
+    "--single_stem": "--stems chooses the stems, as in --stems vocals",
+    "--model_filename": "--model takes a name listed by `hdemucs models`, or a model file",
+    "--model_file_dir": "--model takes the path of a model file",
 }
 
 
 class Hint(argparse.Action):
-    """An option of demucs that has no counterpart here: the error says what to do instead."""
+    """An option of another program that has no counterpart here: the error says what to do instead."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None
@@ -57,7 +74,7 @@ def add_parser(commands: Any) -> None:
         nargs="+",
         type=_path,
         metavar="INPUT",
-        help="audio or video files, or folders to search for them",
+        help="audio or video files, folders to search for them, or - for audio from a pipe",
     )
     _add_model(parser.add_argument_group("model"))
     _add_output(parser.add_argument_group("output"))
@@ -76,11 +93,14 @@ def _add_model(group: Any) -> None:
         "--model",
         "--name",
         metavar="MODEL",
-        default=DEFAULT_MODEL,
-        help="a name listed by `hdemucs models`, a model file, or hf://user/repo (default: %(default)s)",
+        help=f"a name listed by `hdemucs models`, a model file, or hf://user/repo (default: {DEFAULT_MODEL})",
     )
     group.add_argument(
-        "--stems", type=_names, metavar="A,B", help="only these stems, for example vocals,drums"
+        "--stems",
+        type=_names,
+        action="extend",
+        metavar="A,B",
+        help="only these stems, for example vocals,drums",
     )
     group.add_argument(
         "--two-stems", metavar="STEM", help="STEM, and the sum of all others as no_STEM, instead of all stems"
@@ -89,7 +109,11 @@ def _add_model(group: Any) -> None:
 
 def _add_output(group: Any) -> None:
     group.add_argument(
-        "-o", "--out", type=Path, default=Path("separated"), help="output folder (default: separated)"
+        "-o",
+        "--out",
+        type=_path,
+        default=Path("separated"),
+        help="output folder, or - to write one stem to a pipe (default: separated)",
     )
     group.add_argument(
         "--filename",
@@ -101,9 +125,9 @@ def _add_output(group: Any) -> None:
     formats, depths = group.add_mutually_exclusive_group(), group.add_mutually_exclusive_group()
     formats.add_argument(
         "--format",
+        type=str.lower,
         choices=[*WRITABLE],
-        default=next(iter(WRITABLE)),
-        help="format of the stems (default: %(default)s)",
+        help=f"format of the stems (default: that of the template's suffix, or {DEFAULT_FORMAT})",
     )
     depths.add_argument(
         "--bits", choices=BITS, help=f"bits per sample of {_having('bits')} (default: {BITS[0]})"
@@ -123,15 +147,11 @@ def _add_output(group: Any) -> None:
         help="what to do with samples beyond full scale: turn all stems of the song down by the same gain, "
         "cut the peaks off, or leave them to the format (default: rescale)",
     )
-    existing = group.add_mutually_exclusive_group()
-    for flag, value, text in (
-        ("--overwrite", "overwrite", "replace stems that exist"),
-        ("--skip-existing", "skip", "skip songs whose stems all exist"),
-    ):
-        existing.add_argument(
-            flag, dest="existing", action="store_const", const=value, default="error", help=text
-        )
+    add_existing(group)
     group.add_argument("--json", action="store_true", help="print the result as JSON")
+    group.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    # By habit: errors say what is wrong without it.
+    group.add_argument("-v", "--verbose", action="store_true", help=argparse.SUPPRESS)
     # As in demucs.
     for choices, flag, name, value in (
         (formats, "--mp3", "format", "mp3"),
@@ -151,6 +171,10 @@ def _path(text: str) -> Path:
     """Path that is not empty: `Path` would turn an empty name into the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")
+    try:
+        check_not_url(text)
+    except AudioError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return Path(text)
 
 
@@ -163,42 +187,63 @@ def run(args: argparse.Namespace) -> int:
     tracks = find_tracks(args.inputs, args.out)
     from hdemucs.separator import Format, Separator
 
-    format = Format(args.format, args.bits, args.bitrate, args.clip)
-    separator = Separator(
-        args.model, stems=args.stems, two_stems=args.two_stems, jobs=args.jobs, **computation(args)
+    format = Format(
+        args.format or template_format(args.filename) or DEFAULT_FORMAT, args.bits, args.bitrate, args.clip
     )
-    model = model_name(separator.model)
-    outcomes = [
-        _in_flags(outcome) for outcome in _separate(separator, tracks, args.out / model, format, args)
-    ]
+    separator = Separator(
+        DEFAULT_MODEL if args.model is None else args.model,
+        stems=args.stems,
+        two_stems=args.two_stems,
+        jobs=args.jobs,
+        **computation(args),
+    )
+    with pipe_folder() as pipes:
+        if args.out == PIPE:
+            check_stdout(tracks, separator.stems, args.json)
+        tracks = take_stdin(tracks, pipes)
+        out = (pipes if args.out == PIPE else args.out) / model_name(separator.model)
+        outcomes = [
+            _reworded(outcome, pipes) for outcome in _separate(separator, tracks, out, format, args, pipes)
+        ]
+        if args.out == PIPE:
+            for file in outcomes[0].stems.values():
+                give_stdout(file)
+    failed = any(outcome.status == "failed" for outcome in outcomes)
     if args.json:
-        print(json.dumps({"model": model, "tracks": [outcome.as_json() for outcome in outcomes]}, indent=2))
-    else:
+        rows = [outcome.as_json() for outcome in outcomes]
+        print(json.dumps({"model": model_name(separator.model), "tracks": rows}, indent=2))
+    elif args.out != PIPE and not args.quiet:
         _print_outcomes(outcomes)
-        if any(outcome.status == "written" for outcome in outcomes):
-            note(credit(model))
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+        done = any(outcome.status == "written" for outcome in outcomes)
+        if done and args.model is None and terminal_width(sys.stderr) and first_time("better-model"):
+            note(advice(DEFAULT_MODEL))
+    return int(failed)
 
 
 def _separate(
-    separator: Separator, tracks: Sequence[Track], out: Path, format: Format, args: argparse.Namespace
+    separator: Separator,
+    tracks: Sequence[Track],
+    out: Path,
+    format: Format,
+    args: argparse.Namespace,
+    pipes: Path,
 ) -> list[TrackOutcome]:
     """Separate all tracks under one progress bar; failures are reported as they happen."""
     from hdemucs.batch import TrackFinished, TrackProgress, separate_tracks
 
-    with progress_bar() as bar:
+    with progress_bar(args.quiet) as bar:
         task = bar.add_task("")
 
         def show(event: BatchEvent) -> None:
             bar.update(
                 task,
-                description=event.track.name,
+                description=printable(event.track.name),
                 completed=event.done,
                 total=event.total,
                 refresh=not isinstance(event, TrackProgress),
             )
             if isinstance(event, TrackFinished) and event.outcome.error is not None:
-                complain(str(_in_flags(event.outcome).error))
+                complain(str(_reworded(event.outcome, pipes).error))
 
         return separate_tracks(
             separator,
@@ -211,23 +256,33 @@ def _separate(
         )
 
 
-def _in_flags(outcome: TrackOutcome) -> TrackOutcome:
-    """Word the remedy for existing stems as flags of this command."""
-    if not isinstance(outcome.error, StemsExistError):
-        return outcome
-    message = f"{outcome.error.path} exists; choose --overwrite or --skip-existing"
-    return replace(outcome, error=OutputError(message))
+def _reworded(outcome: TrackOutcome, pipes: Path) -> TrackOutcome:
+    """Word an outcome as the user has typed the command: with its flags, and `-` for a pipe."""
+    track, error = outcome.track, outcome.error
+    if track.path.parent == pipes:
+        track = replace(track, path=PIPE)
+    if error is not None:
+        error = in_flags(error)
+        if str(pipes) in str(error):
+            error = type(error)(str(error).replace(str(pipes / PIPED_NAME), PIPED_NAME))
+    return replace(outcome, track=track, error=error)
 
 
 def _print_outcomes(outcomes: Sequence[TrackOutcome]) -> None:
-    rows = make_table("track", "result", "files")
+    """Print each track with its files, one line a file; failed ones have been reported, and are counted."""
+    width = terminal_width(sys.stdout)
     for outcome in outcomes:
-        seconds = "" if outcome.seconds is None else f" {outcome.seconds:.1f} s"
-        gain = 1.0 if outcome.gain is None else outcome.gain
-        turned_down = "" if gain == 1.0 else f", turned down {-20 * math.log10(gain):.1f} dB"
-        rows.add_row(
-            plain(str(outcome.track.path)),
-            plain(f"{outcome.status}{seconds}{turned_down}"),
-            plain("\n".join(map(str, outcome.stems.values()))),
-        )
-    print_table(rows)
+        if outcome.status != "failed":
+            print(wrapped(f"{printable(str(outcome.track.path))}: {_result(outcome)}", width))
+            for path in outcome.stems.values():
+                print(wrapped(f"  {printable(str(path))}", width, indent=4))
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if failed and len(outcomes) > 1:
+        note(f"{failed} of {len(outcomes)} tracks failed")
+
+
+def _result(outcome: TrackOutcome) -> str:
+    seconds = "" if outcome.seconds is None else f" {outcome.seconds:.1f} s"
+    down = f"{-20 * math.log10(outcome.gain or 1.0):.1f}"
+    turned_down = "" if float(down) == 0 else f", turned down {down} dB"
+    return f"{outcome.status}{seconds}{turned_down}"

@@ -25,8 +25,9 @@ def hub_dir() -> Path:
     # Only a program that has imported torch can have called torch.hub.set_dir.
     if hub := sys.modules.get("torch.hub"):
         chosen = Path(hub.get_dir())
-        # Where an environment variable is empty, torch would use a folder below the current one.
-        if chosen not in (Path("hub"), Path("torch/hub")):
+        # Where an environment variable is empty, or there is no home folder, torch would use a folder below
+        # the current one.
+        if chosen not in (Path("hub"), Path("torch/hub")) and chosen.parts[0] != "~":
             return chosen
     return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch").expanduser() / "hub"
 

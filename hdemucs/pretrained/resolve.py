@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from hdemucs.errors import DownloadError, UnknownModelError, one_line
+from hdemucs.errors import CheckpointError, DownloadError, UnknownModelError, one_line
 from hdemucs.pretrained.cache import download, hub_output
 from hdemucs.pretrained.registry import Card, cards, get_card
 
@@ -77,7 +76,7 @@ def _load_registered(card: Card) -> Model:
 def _load_path(path: Path) -> Model:
     try:
         file = path.expanduser()
-        file = _only_model(file) if file.is_dir() else file
+        file = _only_model(file) if file.is_dir() else _by_signature(file)
         found = file.is_file()
     # `expanduser` raises RuntimeError for the home folder of an unknown user.
     except (OSError, RuntimeError) as error:
@@ -155,11 +154,24 @@ def _only_model(folder: Path) -> Path:
     return found[0]
 
 
+def _by_signature(path: Path) -> Path:
+    """File that demucs finds in the folder of `path` by this name or signature; `path` if there is none."""
+    if not path.exists():
+        bags = [path.with_name(f"{path.name}.yaml")]
+        packages = sorted(path.parent.glob(f"{glob.escape(path.name)}-*.th"))
+        found = [file for file in (*bags, *packages, path.with_name(f"{path.name}.th")) if file.is_file()]
+        if found:
+            return found[0]
+    return path
+
+
 def _is_bag(path: Path) -> bool:
     """Whether a YAML file lists the models of a bag; invalid YAML counts, so that loading it reports it."""
+    from hdemucs.checkpoint.limits import read_yaml
+
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        data = read_yaml(path)
+    except (OSError, CheckpointError):
         return True
     return isinstance(data, dict) and "models" in data
 

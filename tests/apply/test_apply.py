@@ -220,7 +220,7 @@ def test_training_mode_is_restored() -> None:
         {"shifts": -1},
         {"shifts": 10**9},
         {"batch_size": 0},
-        {"jobs": 0},
+        {"jobs": -1},
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:

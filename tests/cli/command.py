@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hdemucs import audio
+from hdemucs.tracks import MARK
 from tests.audio.signals import gather, noise
 from tests.conftest import TINY_RATE
 from tests.reference import SOURCES
@@ -51,7 +52,9 @@ def write(path: Path, samples: Tensor | np.ndarray | None = None, rate: int = TI
 
 
 def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Files in a folder, without the marks that say which folders hold stems."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != MARK]
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def stem_files(track: str, ext: str = "wav", model: str = "tiny") -> list[str]:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from hdemucs import audio
+from hdemucs.errors import AudioError
 from hdemucs.pretrained import BEST_MODEL, DEFAULT_MODEL
+from hdemucs.tracks import find_tracks
 from tests.audio.signals import gather
 from tests.cli.command import Run, assert_fails, files_below, stem_files
 from tests.reference import SOURCES
@@ -33,6 +35,10 @@ def test_other_models(run: Run, tiny: Path, tmp_path: Path) -> None:
     assert result.status == 0
     assert files_below(tmp_path / "tiny") == sorted(f"demo/{name}.wav" for name in [*SOURCES, "mixture"])
     assert "separated with the model tiny" in result.err
+    assert_fails(run("demo", "-n", tiny, "-o", tmp_path), 1, "demo/", "--overwrite", "--skip-existing")
+    assert run("demo", "-n", tiny, "-o", tmp_path, "--overwrite").status == 0
+    with pytest.raises(AudioError, match="besides stems of earlier runs"):
+        find_tracks([tmp_path], Path("elsewhere"))
 
 
 def test_unwritable_output_folder(run: Run, tiny: Path, tmp_path: Path) -> None:

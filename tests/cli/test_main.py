@@ -13,6 +13,8 @@ import pytest
 from hdemucs.cli import COMMANDS, main
 from hdemucs.cli.output import needs_extra
 from hdemucs.errors import OptionError
+from hdemucs.files import user_cache
+from hdemucs.pretrained.cache import hub_dir
 from tests.cli.command import Run, assert_fails
 
 
@@ -28,7 +30,37 @@ def test_a_mistyped_command_gets_the_nearest(run: Run) -> None:
 
 
 def test_no_command(run: Run) -> None:
-    assert_fails(run(), 2, "COMMAND")
+    result = run()
+    assert (result.status, result.err) == (0, "")
+    assert result.out == run("--help").out
+
+
+def test_ctrl_c_while_importing(tmp_path: Path) -> None:
+    code = """
+        import signal, sys
+        from hdemucs.__main__ import process
+        class Finder:
+            def find_spec(self, name, *rest):
+                if name == "hdemucs.cli":
+                    signal.raise_signal(signal.SIGINT)
+        sys.meta_path.insert(0, Finder())
+        process()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "hdemucs: interrupted\n")
+
+
+def test_no_home_folder(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a container whose user is a mere number."""
+    for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+    monkeypatch.chdir(tmp_path)
+    assert run("models").status == 0
+    assert user_cache().is_absolute()
+    assert hub_dir().is_relative_to(user_cache())
 
 
 def test_options_may_stand_between_tracks(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:

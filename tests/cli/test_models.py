@@ -19,6 +19,7 @@ def test_all_models_are_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(set(row) >= {"sources", "sample_rate", "licence", "downloaded"} for row in listed.json)
     assert names[0] == DEFAULT_MODEL
     assert "ships" in table.out.splitlines()[1].split()
+    assert " 19 MB " in table.out.splitlines()[1]
     assert "ships" not in table.out.splitlines()[2].split()
     assert listed.err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -1,6 +1,7 @@
 """`hdemucs separate`: the files it writes."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,21 @@ def test_the_default_folder_is_below_the_current_one(
     assert "separated/tiny/song/vocals.wav" in result.out
 
 
-def test_the_default_model_ships_and_is_named(run: Run, tmp_path: Path) -> None:
+def test_the_default_model_ships_and_a_better_one_is_named_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "song.wav", noise(44100), 44100)
-    result = run("separate", "-o", tmp_path / "out", path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    command = ["separate", "-o", tmp_path / "out", path, "--overwrite"]
+    result = run(*command)
     assert result.status == 0
     assert files_below(tmp_path / "out") == stem_files("song", model=DEFAULT_MODEL)
-    assert result.err.count("\n") == 1
-    assert f"separated with {DEFAULT_MODEL}" in result.err
-    assert f"--model {BEST_MODEL}" in result.err
+    assert result.err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert f"--model {BEST_MODEL}" not in run(*command, "--quiet").err
+    assert f"--model {BEST_MODEL}" not in run(*command, "--model", DEFAULT_MODEL).err
+    assert f"--model {BEST_MODEL}" in " ".join(run(*command).err.split())
+    assert f"--model {BEST_MODEL}" not in " ".join(run(*command).err.split())
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,8 @@ def test_the_default_model_ships_and_is_named(run: Run, tmp_path: Path) -> None:
         (["--format", "flac", "--bits", "24"], "flac", "FLAC", "PCM_24"),
         (["--format", "mp3"], "mp3", "MP3", "MPEG_LAYER_III"),
         (["--format", "ogg"], "ogg", "OGG", "VORBIS"),
+        (["--format", "FLAC"], "flac", "FLAC", "PCM_16"),
+        (["--filename", "{track}/{stem}.mp3"], "mp3", "MP3", "MPEG_LAYER_III"),
         # As a user of demucs types it.
         (["--mp3"], "mp3", "MP3", "MPEG_LAYER_III"),
         (["--mp3", "--mp3-bitrate", "48"], "mp3", "MP3", "MPEG_LAYER_III"),
@@ -102,7 +112,7 @@ def test_formats_and_flags_of_demucs(
 ) -> None:
     assert separate(*flags, write(tmp_path / "song.wav")).status == 0
     assert files_below(tmp_path / "out") == stem_files("song", suffix)
-    for path in (tmp_path / "out").rglob("*.*"):
+    for path in (tmp_path / "out").rglob(f"*.{suffix}"):
         info = soundfile.info(path)
         assert (info.format, info.subtype) == (format, subtype)
 
@@ -139,6 +149,7 @@ def test_clip_modes(separate: Run, tmp_path: Path, mode: str, peak: float) -> No
     [
         (["--stems", "vocals,drums"], ["drums", "vocals"]),
         (["--stems", " bass , "], ["bass"]),
+        (["--stems", "vocals", "--stems", "bass"], ["bass", "vocals"]),
         (["--two-stems", "vocals"], ["no_vocals", "vocals"]),
         (["--two-stems=drums"], ["drums", "no_drums"]),
     ],
@@ -271,15 +282,51 @@ def test_existing_stems_are_kept_by_default(separate: Run, tmp_path: Path) -> No
     assert soundfile.info(folder / "drums.wav").frames == 4000
 
 
+def test_habits_of_demucs_do_no_harm(separate: Run, song: Path, tmp_path: Path) -> None:
+    assert separate(song, "-v", "-j", "0").status == 0
+    assert files_below(tmp_path / "out") == stem_files("song")
+
+
+def test_audio_from_a_pipe(
+    separate: Run, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with song.open() as pipe:
+        monkeypatch.setattr("sys.stdin", pipe)
+        result = separate("--json", "-", song)
+    assert result.status == 0
+    assert [track["track"] for track in result.json["tracks"]] == ["-", str(song)]
+    assert files_below(tmp_path / "out") == stem_files("song") + stem_files("stdin")
+    assert torch.equal(read(tmp_path / "out/tiny/song"), read(tmp_path / "out/tiny/stdin"))
+    with Path(__file__).open() as pipe:
+        monkeypatch.setattr("sys.stdin", pipe)
+        assert separate("-", "--overwrite").err.startswith("hdemucs: stdin ")
+
+
+def test_one_stem_into_a_pipe(
+    run: Run, song: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["separate", "-n", tiny, song, "-o", "-"]
+    assert_fails(run(*command), 2, "one stem")
+    assert_fails(run(*command, "--stems=bass", "--json"), 2, "--json")
+    with (tmp_path / "bass.flac").open("w") as pipe, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", pipe)
+        assert run(*command, "--stems=bass", "--format=flac").status == 0
+    assert soundfile.info(tmp_path / "bass.flac").format == "FLAC"
+    assert run("separate", "-n", tiny, song, "-o", tmp_path, "--stems=bass", "--flac").status == 0
+    assert (tmp_path / "bass.flac").read_bytes() == (tmp_path / "tiny/song/bass.flac").read_bytes()
+
+
 def test_skip_existing_writes_what_is_missing(separate: Run, tmp_path: Path) -> None:
     songs = [write(tmp_path / f"{name}.wav") for name in ("done", "half", "new")]
     assert separate(*songs[:2]).status == 0
     (tmp_path / "out/tiny/done/drums.wav").write_text("mine")
+    (tmp_path / "out/tiny/half/drums.wav").write_text("mine too")
     (tmp_path / "out/tiny/half/bass.wav").unlink()
     result = separate(*songs, "--skip-existing", "--json")
     assert result.status == 0
     assert result.statuses == {"done.wav": "skipped", "half.wav": "written", "new.wav": "written"}
     assert (tmp_path / "out/tiny/done/drums.wav").read_text() == "mine"
+    assert (tmp_path / "out/tiny/half/drums.wav").read_text() == "mine too"
     assert files_below(tmp_path / "out") == stem_files("done") + stem_files("half") + stem_files("new")
 
 

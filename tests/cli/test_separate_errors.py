@@ -23,7 +23,7 @@ from tests.conftest import TINY_RATE
         (["--shifts", "-1"], ["shifts"]),
         (["--shifts", "1.5"], ["--shifts"]),
         (["--batch-size", "0"], ["batch_size"]),
-        (["-j", "0"], ["jobs"]),
+        (["-j", "-1"], ["jobs"]),
         (["--device", "toaster"], ["toaster", "cpu"]),
         (["--stems", "guitar"], ["guitar", "vocals"]),
         (["--stems", ","], ["vocals"]),
@@ -32,6 +32,8 @@ from tests.conftest import TINY_RATE
         (["--filename", "../../{track}/{stem}.{ext}"], ["leads out"]),
         (["--filename", "{artist}/{stem}.{ext}"], ["artist", "{trackext}"]),
         (["--filename", "{track}.{ext}"], ["{stem}"]),
+        (["--filename", "{stem:>99999999999}"], ["99999999999"]),
+        (["--filename", "{track}/{stem}.mp3", "--format", "flac"], ["flac", ".mp3"]),
         (["--format", "m4a"], ["m4a", "flac"]),
         (["--format", "mp3", "--bits", "24"], ["mp3", "bits"]),
         (["--format", "flac", "--bits", "32f"], ["flac", "32f"]),
@@ -42,6 +44,7 @@ from tests.conftest import TINY_RATE
         (["--clip", "maybe"], ["maybe"]),
         (["--frobnicate"], ["--frobnicate"]),
         ([""], ["empty"]),
+        (["https://example.org/song.mp3"], ["https://example.org/song.mp3 is a URL", "download"]),
     ],
 )
 def test_invalid_options(separate: Run, tmp_path: Path, flags: list[str], words: list[str]) -> None:
@@ -64,13 +67,15 @@ def test_overwrite_and_skip_existing_exclude_each_other(separate: Run, song: Pat
         (["--other-method", "minus"], "no_STEM"),
         (["--mp3-preset", "2"], "--bitrate"),
         (["--list-models"], "hdemucs models"),
-        (["-v"], "errors"),
-        (["--verbose"], "errors"),
+        (["--output_dir", "stems"], "--out"),
+        (["--output_format", "FLAC"], "--format"),
+        (["--single_stem=Vocals"], "--stems"),
+        (["--model_filename", "x.ckpt"], "--model"),
     ],
 )
-def test_missing_flags_of_demucs_get_a_hint(run: Run, song: Path, flags: list[str], remedy: str) -> None:
-    assert_fails(run("separate", song, *flags), 2, flags[0], remedy)
-    assert_fails(run("separate", *flags), 2, flags[0], remedy)
+def test_flags_of_other_programs_get_a_hint(run: Run, song: Path, flags: list[str], remedy: str) -> None:
+    assert_fails(run("separate", song, *flags), 2, flags[0].partition("=")[0], remedy)
+    assert_fails(run("separate", *flags), 2, flags[0].partition("=")[0], remedy)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,14 @@ def test_a_file_that_is_not_a_model(run: Run, song: Path, tmp_path: Path) -> Non
 
 def test_two_tracks_of_one_name(separate: Run, tmp_path: Path) -> None:
     one, two = write(tmp_path / "a/song.wav"), write(tmp_path / "b/song.flac")
-    assert_fails(separate(one, two), 2, one, two, "{trackext}")
+    result = separate(one, two, "--json")
+    assert result.status == 1
+    assert result.statuses == {"song.wav": "failed", "song.flac": "failed"}
+    for line in result.err.splitlines():
+        assert f"{one}" in line
+        assert f"{two}" in line
+        assert "{trackext}" in line
+    assert not (tmp_path / "out").exists()
     template = "{track}.{trackext}/{stem}.{ext}"
     assert separate(one, two, "--filename", template).status == 0
     assert files_below(tmp_path / "out") == stem_files("song.flac") + stem_files("song.wav")

@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from hdemucs.pretrained import DEFAULT_MODEL
 from tests.audio.signals import noise
 from tests.cli.command import Run, write
 from tests.conftest import TINY_RATE
+from tests.reference import SOURCES
 
 
 def test_json_is_all_that_stdout_has(separate: Run, song: Path, tmp_path: Path) -> None:
@@ -30,16 +32,51 @@ def test_json_is_all_that_stdout_has(separate: Run, song: Path, tmp_path: Path) 
     assert str(missing) in failed["error"]
 
 
-def test_output_is_plain_without_a_terminal(separate: Run, song: Path) -> None:
-    result = separate(song)
-    assert "\x1b" not in result.out + result.err
-    header, *rows = result.out.splitlines()
-    assert header.split() == ["track", "result", "files"]
-    assert len(rows) == 4
-    assert "written 2.6 s" in rows[0]
-    # One note on the model, no remains of a progress bar.
-    assert result.err.count("\n") == 1
-    assert "tiny" in result.err
+def test_output_is_a_line_for_each_track_and_file(separate: Run, song: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.wav"
+    result = separate(song, missing)
+    stems = [f"  {tmp_path}/out/tiny/song/{name}.wav" for name in SOURCES]
+    assert result.out.splitlines() == [f"{song}: written 2.6 s", *stems]
+    complaint, count = result.err.splitlines()
+    assert str(missing) in complaint
+    assert count == "1 of 2 tracks failed"
+    assert separate(song, "--overwrite", "--quiet").out == ""
+
+
+def test_a_gain_that_rounds_to_nothing_is_not_shown(separate: Run, song: Path, tmp_path: Path) -> None:
+    separate(song, "--bits=32f")
+    stems = [soundfile.read(path)[0] for path in (tmp_path / "out").rglob("*.wav")]
+    peak = max(abs(stem).max() for stem in stems)
+    samples, rate = soundfile.read(song)
+    barely = write(tmp_path / "barely.wav", (samples * 1.001 / peak).T, rate)
+    result = separate(barely, "--json")
+    assert 0.99 < result.json["tracks"][0]["gain"] < 1
+    assert "turned down" not in separate(barely, "--overwrite").out
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_lines_are_broken_between_words_only(
+    separate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    name = "Johann Sebastian Bach - 05 - Brandenburg Concerto No. 3 in G major, BWV 1048 (live)"
+    song = write(tmp_path / f"{name}.wav")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    result = separate(song.name, "-o", "stems")
+    lines = result.out.splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(line.strip() for line in lines).replace("/ ", "/")
+    for path in (f"{name}.wav", *(f"stems/tiny/{name}/{stem}.wav" for stem in SOURCES)):
+        assert path in text
+
+
+def test_names_cannot_rewrite_the_terminal(separate: Run, tmp_path: Path) -> None:
+    name = "\x1b]0;title\x07\x1b[31m\u202ered"
+    result = separate(write(tmp_path / f"{name}.wav"), tmp_path / f"no {name}.wav")
+    for printed in (result.out, result.err):
+        assert r"\x1b]0;title\x07\x1b[31m\u202ered" in printed
+        assert not set("\x1b\x07\u202e") & set(printed)
 
 
 def test_names_that_stdout_cannot_show(
@@ -69,13 +106,6 @@ def test_one_progress_bar_with_time_left(
     assert max(frame.count("%") for frame in frames) == 1
     assert max(map(len, frames)) <= 80
     assert result.err.endswith("\x1b[2K"), "the bar is wiped away at the end"
-
-
-def test_no_credit_without_stems(separate: Run, tmp_path: Path) -> None:
-    result = separate(tmp_path / "missing.wav")
-    assert result.status == 1
-    assert "separated with" not in result.err
-    assert "failed" in result.out
 
 
 def test_help_names_the_default_model(run: Run) -> None:

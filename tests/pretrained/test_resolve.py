@@ -136,6 +136,29 @@ def test_broken_yaml_in_a_folder_is_not_passed_over(reader: Reader, here: Path) 
     assert reader.file(folder).name == "bag.yaml"
 
 
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("repo/955717e8", "955717e8-8e726e21.th"),
+        ("repo/mine", "mine.yaml"),
+        ("repo/plain", "plain.th"),
+        ("repo/mine.th", "mine.th"),
+    ],
+)
+def test_name_or_signature_in_a_folder_of_demucs(
+    reader: Reader, here: Path, spec: str, expected: str
+) -> None:
+    files(here / "repo", "955717e8-8e726e21.th", "955717e9-8e726e21.th", "mine.yaml", "mine.th", "plain.th")
+    assert reader.file(spec).resolve() == here / "repo" / expected
+
+
+def test_yaml_that_unfolds_without_end_is_not_read(reader: Reader, here: Path) -> None:
+    folder = files(here / "mine", SAFE)
+    lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
+    (folder / "bag.yaml").write_text("\n".join([*lines, "models: *a59"]))
+    assert reader.file(folder).name == "bag.yaml"
+
+
 @pytest.mark.parametrize("spec", ["./mdx", "models/x", "x.th", "~/x", "x.yaml", Path("x"), "/no/such/x.pt"])
 def test_missing_file(here: Path, spec: str | Path) -> None:
     with pytest.raises(UnknownModelError, match=r"does not exist; `hdemucs models` lists"):
