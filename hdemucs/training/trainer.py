@@ -145,7 +145,8 @@ class Trainer:
                 self._train_epoch(interrupt)
                 self._finish_epoch()
                 an_epoch = (time.monotonic() - started) / (self.epoch - before)
-                log.info("time left: %s", timedelta(0, round(an_epoch * (self.epochs - self.epoch))))
+                left = timedelta(0, round(an_epoch * (self.epochs - self.epoch)))
+                log.info("time left: %s", left, extra={"in_progress_bar": True})
                 if self.epoch < self.epochs and self._any_process(interrupt.asked):
                     self._stop()
         log.info("done: the model is %s", self.run.best)
