@@ -95,10 +95,11 @@ def _check(args: argparse.Namespace) -> None:
 
     with _display() as (_, scanning):
         config, model, songs = check(args.config, args.settings, scanning=scanning)
+    # What was found, and what to do about it, stays in sight below many lines of settings.
+    print(dump(config), end="", flush=True)
     note(songs.report())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     note(f"{type(model).__name__} with {parameters / 1e6:.2f} M parameters for {', '.join(model.sources)}")
-    print(dump(config), end="")
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -153,6 +154,8 @@ class _LogAboveBar(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message without a time stamp: on a terminal, it is read as it appears."""
         if self.bar.console.is_terminal:
+            if getattr(record, "in_progress_bar", False):
+                return
             self.bar.console.print(plain(record.getMessage()))
         else:
             note(record.getMessage())

@@ -3,10 +3,12 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from hdemucs.errors import OutputError, RunExistsError, TrainingError
 from hdemucs.files import whole_file, write_error, write_whole
@@ -22,6 +24,7 @@ class Run:
     - `checkpoint.pt`: Everything needed to resume.
     - `best.safetensors`: The best model so far, for `hdemucs separate --model`.
     - `curves.png`, `tensorboard/`: Curves of the losses and the SDR.
+    - `run.lock`: Held by the process that trains it; left behind, it means nothing.
     - `songs/`: Songs synthesised for the current epoch and the next, only while training.
 
     Args:
@@ -39,6 +42,7 @@ class Run:
         self.curves = folder / "curves.png"
         self.tensorboard = folder / "tensorboard"
         self.songs = folder / "songs"
+        self._lock = folder / "run.lock"
 
     @classmethod
     def existing(cls, folder: Path) -> "Run":
@@ -61,6 +65,33 @@ class Run:
         """
         if self.initial.exists():
             raise RunExistsError(self.folder)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training into the folder meanwhile.
+
+        The operating system holds the lock: it ends with the process, however that ends.
+
+        Raises:
+            TrainingError: Another process is training into it.
+            OutputError: The folder cannot be written.
+        """
+        lock = FileLock(self._lock, timeout=0)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise TrainingError(
+                f"{self.folder} is being trained into by another process; wait for it, or stop it first"
+            ) from None
+        except OSError as error:
+            raise write_error(self._lock, error) from error
+        except NotImplementedError:  # some network file systems have no locks
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
 
     def record(self, line: Mapping[str, Any]) -> None:
         """Append a line to the metrics; numbers that are not finite become null, as JSON has no NaN.
@@ -115,13 +146,17 @@ class Run:
         """Load the state to resume from; None before the first checkpoint.
 
         Raises:
-            TrainingError: The file is damaged.
+            TrainingError: The file is damaged, or may not be read.
         """
         if not self.checkpoint.exists():
             return None
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises all kinds of exceptions for a damaged file
+        except PermissionError as error:
+            raise TrainingError(
+                f"{self.checkpoint} may not be read; ask its owner for permission to resume the run"
+            ) from error
+        except Exception as error:  # torch raises exceptions of any kind for a damaged file
             raise TrainingError(f"{self.checkpoint} is damaged; start a new run in another folder") from error
         return state
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -46,7 +46,8 @@ def train(
         The run; its `best` is the model file.
 
     Raises:
-        TrainingError: The configuration or the songs cannot be used, or the loss became infinite or NaN.
+        TrainingError: The configuration or the songs cannot be used, another process trains into the folder,
+            or the loss became infinite or NaN.
         CheckpointError, UnknownModelError, DownloadError: The model to start from cannot be loaded.
         SynthesisError, WorkerError: Songs cannot be synthesised, or a worker process was killed.
         OutputError: The run cannot be written.
@@ -55,7 +56,7 @@ def train(
     settings = load_config(config, overrides)
     require_synthesis(settings.synthesis)
     run = Run(out or Path("runs") / Path(config).stem)
-    with _processes(settings) as processes:
+    with _processes(settings) as processes, _locked(run, processes.is_main_process):
         if processes.is_main_process:
             run.refuse_existing()
         with _logging_to(run, processes.is_main_process), processes.main_process_first():
@@ -104,7 +105,7 @@ def resume(
     run = Run.existing(folder)
     settings = load_config(str(run.config))
     require_synthesis(settings.synthesis)
-    with _processes(settings) as processes:
+    with _processes(settings) as processes, _locked(run, processes.is_main_process):
         _train(run, settings, processes, progress, scanning)
     return run
 
@@ -189,6 +190,11 @@ def _processes(config: Config) -> Iterator[PartialState]:
         # accelerate keeps its settings for the lifetime of the process; the next run may need others.
         processes.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _locked(run: Run, main: bool) -> AbstractContextManager[None]:
+    """Lock of a run's folder, which the main process holds for all that train together."""
+    return run.locked() if main else nullcontext()
 
 
 @contextmanager

@@ -146,7 +146,8 @@ class Trainer:
                 self._train_epoch(interrupt)
                 self._finish_epoch()
                 per_epoch = (time.monotonic() - started) / (self.epoch - before)
-                log.info("time left: %s", timedelta(0, round(per_epoch * (self.epochs - self.epoch))))
+                left = timedelta(0, round(per_epoch * (self.epochs - self.epoch)))
+                log.info("time left: %s", left, extra={"in_progress_bar": True})
                 if self.epoch < self.epochs and self._any_process(interrupt.requested):
                     self._stop()
         log.info("done: the model is %s", self.run.best)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from hdemucs.checkpoint import load
 from hdemucs.cli import main
+from hdemucs.errors import TrainingError
 from hdemucs.separator import Separator
 from hdemucs.training.run import Run
 from hdemucs.training.trainer import Trainer
@@ -141,6 +142,15 @@ def test_each_published_config_loads_through_the_command(
     said = capsys.readouterr()
     assert "parameters for drums" in said.err
     assert f"- {songs}" in said.out
+
+
+def test_check_ends_with_what_it_found(songs: Path) -> None:
+    command = [sys.executable, "-m", "hdemucs", "train", "--config", "debug", f"data={songs}", "--check"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert "parameters for" in lines[-1]
+    assert any("songs to train on" in line for line in lines[-5:-1])
+    assert any("batch_size" in line for line in lines[:-5])
 
 
 @pytest.mark.slow
@@ -305,6 +315,20 @@ def test_a_run_is_not_overwritten(finished: Run, songs: Path, capsys: pytest.Cap
     assert finished.best.read_bytes() == before
 
 
+def test_two_processes_cannot_train_into_one_folder(
+    first_epoch: Run, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with first_epoch.locked():
+        before = first_epoch.metrics.read_bytes()
+        for command in (resume(first_epoch), train(songs, first_epoch.folder)):
+            assert command == 1
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 2
+        assert all("is being trained into by another process" in line for line in said)
+        assert first_epoch.metrics.read_bytes() == before
+    assert resume(first_epoch) == 0
+
+
 @pytest.mark.slow
 def test_settings_changed_before_resuming_take_effect(first_epoch: Run, tmp_path: Path) -> None:
     """With a learning rate of next to nothing, the weights stay as they are."""
@@ -340,6 +364,33 @@ def test_a_damaged_checkpoint_is_reported(
     run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:1000])
     assert resume(run) == 1
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    run = Run(tmp_path)
+    run.checkpoint.touch()
+    monkeypatch.setattr(torch, "load", refuse)  # root may read everything
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt may not be read; ask its owner"):
+        run.load_checkpoint()
+
+
+def test_the_time_left_is_said_once_on_a_terminal(
+    songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("epochs=1", "steps_per_epoch=1")
+    assert train(songs, tmp_path / "piped", *settings) == 0
+    assert "time left" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert train(songs, tmp_path / "terminal", *settings) == 0
+    said = capsys.readouterr().err
+    assert "done: the model is" in said
+    assert "time left" not in said
+    assert "time left" in Run(tmp_path / "terminal").log.read_text()
 
 
 def test_misuse_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
