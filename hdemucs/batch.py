@@ -33,6 +33,7 @@ class TrackOutcome:
         gain: Gain by which all stems were turned down to stay within full scale; None unless they were
             written.
         error: Why the track failed; None unless it did.
+        warnings: What is wrong with a track that was written nevertheless: it ends before it should.
     """
 
     track: Track
@@ -41,6 +42,7 @@ class TrackOutcome:
     seconds: float | None = None
     gain: float | None = None
     error: HDemucsError | None = None
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The outcome in types that JSON has, without the attributes that do not apply."""
@@ -51,6 +53,7 @@ class TrackOutcome:
             "seconds": None if self.seconds is None else round(self.seconds, 3),
             "gain": self.gain,
             "error": None if self.error is None else str(self.error),
+            "warnings": list(self.warnings) or None,
         }
         return {key: value for key, value in values.items() if value is not None}
 
@@ -107,6 +110,7 @@ def separate_tracks(
     template: str = DEFAULT_TEMPLATE,
     format: Format | None = None,
     existing: Existing = "error",
+    strict: bool = False,
     on_event: Callable[[BatchEvent], None] | None = None,
 ) -> list[TrackOutcome]:
     """Separate tracks into files, one after another; a track that fails does not stop the others.
@@ -119,6 +123,7 @@ def separate_tracks(
         format: Format of the stems; 16-bit WAV if None.
         existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
             stems exist, and writes all stems of the others; `overwrite` writes every track.
+        strict: Whether a file that ends before it should fails; else it is separated as far as it goes.
         on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
             batch with `event.cancel()`; the track at work then leaves no files.
 
@@ -149,7 +154,7 @@ def separate_tracks(
             tell(TrackProgress(**place, done=start + length * fraction))
 
         tell(TrackStarted(**place, done=start))
-        outcome = _separate_track(separator, track, paths, format, existing, advance)
+        outcome = _separate_track(separator, track, paths, format, existing, strict, advance)
         outcomes.append(outcome)
         tell(TrackFinished(**place, done=start + length, outcome=outcome))
     return outcomes
@@ -161,6 +166,7 @@ def _separate_track(
     paths: dict[str, Path],
     format: Format,
     existing: Existing,
+    strict: bool,
     progress: Callable[[Progress], None],
 ) -> TrackOutcome:
     # Unlike Path.exists, this does not raise on a name that is too long.
@@ -170,12 +176,14 @@ def _separate_track(
     try:
         if found and existing == "error":
             raise StemsExistError(found[0])
-        written = separator.separate_file(track.path, paths, format, progress=progress)
+        written = separator.separate_file(track.path, paths, format, progress=progress, strict=strict)
     except Cancelled:
         raise
     except HDemucsError as error:
         return TrackOutcome(track, "failed", error=error)
-    return TrackOutcome(track, "written", written.stems, written.seconds, written.gain)
+    return TrackOutcome(
+        track, "written", written.stems, written.seconds, written.gain, None, written.warnings
+    )
 
 
 def _header_seconds(track: Track) -> float:

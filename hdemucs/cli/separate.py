@@ -131,6 +131,9 @@ def _add_output(group: Any) -> None:
         existing.add_argument(
             flag, dest="existing", action="store_const", const=value, default="error", help=text
         )
+    group.add_argument(
+        "--strict", action="store_true", help="fail on a file that ends before it should, not just warn"
+    )
     group.add_argument("--json", action="store_true", help="print the result as JSON")
     # As in demucs.
     for choices, flag, name, value in (
@@ -197,8 +200,11 @@ def _separate(
                 total=event.total,
                 refresh=not isinstance(event, TrackProgress),
             )
-            if isinstance(event, TrackFinished) and event.outcome.error is not None:
-                complain(str(_in_flags(event.outcome).error))
+            if isinstance(event, TrackFinished):
+                if event.outcome.error is not None:
+                    complain(str(_in_flags(event.outcome).error))
+                for warning in event.outcome.warnings:
+                    complain(f"warning: {warning}")
 
         return separate_tracks(
             separator,
@@ -207,6 +213,7 @@ def _separate(
             template=args.filename,
             format=format,
             existing=args.existing,
+            strict=args.strict,
             on_event=show,
         )
 
