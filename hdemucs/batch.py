@@ -34,6 +34,7 @@ class TrackOutcome:
         gain: Factor by which all stems were multiplied to stay within full scale; None unless they were
             written.
         error: Why the track failed; None unless it did.
+        warnings: What is wrong with a track that was written nevertheless: it ends before it should.
     """
 
     track: Track
@@ -42,6 +43,7 @@ class TrackOutcome:
     seconds: float | None = None
     gain: float | None = None
     error: HDemucsError | None = None
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The outcome in types that JSON has, without the attributes that do not apply."""
@@ -52,6 +54,7 @@ class TrackOutcome:
             "seconds": None if self.seconds is None else round(self.seconds, 3),
             "gain": self.gain,
             "error": None if self.error is None else str(self.error),
+            "warnings": list(self.warnings) or None,
         }
         return {key: value for key, value in values.items() if value is not None}
 
@@ -108,6 +111,7 @@ def separate_tracks(
     template: str = DEFAULT_TEMPLATE,
     format: Format | str | None = None,
     existing: Existing = "error",
+    strict: bool = False,
     on_event: Callable[[BatchEvent], None] | None = None,
 ) -> list[TrackOutcome]:
     """Separate tracks into files, one after another; a track that fails does not stop the others.
@@ -120,6 +124,7 @@ def separate_tracks(
         format: Format of the stems, or its name; None for that of the template's suffix, or 16-bit WAV.
         existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
             stems exist, and writes those that are missing of the others; `overwrite` writes every track.
+        strict: Whether a file that ends before it should fails; else it is separated as far as it goes.
         on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
             batch with `event.cancel()`; the track at work then leaves no files.
 
@@ -153,7 +158,7 @@ def separate_tracks(
             tell(TrackProgress(**place, done=start + length * fraction))
 
         tell(TrackStarted(**place, done=start))
-        outcome = _separate_track(separator, track, paths, format, existing, advance)
+        outcome = _separate_track(separator, track, paths, format, existing, strict, advance)
         if outcome.status == "written":
             mark(out, tracks)
         outcomes.append(outcome)
@@ -167,6 +172,7 @@ def _separate_track(
     paths: dict[str, Path],
     format: Format,
     existing: Existing,
+    strict: bool,
     progress: Callable[[Progress], None],
 ) -> TrackOutcome:
     if track.error is not None:
@@ -175,12 +181,12 @@ def _separate_track(
         return TrackOutcome(track, "skipped", paths)
     try:
         with _no_empty_folders(paths.values()), writable_places(paths, existing) as places:
-            written = separator.separate_file(track.path, places, format, progress=progress)
+            written = separator.separate_file(track.path, places, format, progress=progress, strict=strict)
     except Cancelled:
         raise
     except HDemucsError as error:
         return TrackOutcome(track, "failed", error=error)
-    return TrackOutcome(track, "written", paths, written.seconds, written.gain)
+    return TrackOutcome(track, "written", paths, written.seconds, written.gain, None, written.warnings)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from hdemucs import audio
 from hdemucs.apply import ProgressCallback, apply, make_options
 from hdemucs.audio.codecs import WRITABLE, choose_encoding
 from hdemucs.checkpoint import as_model
-from hdemucs.errors import OptionError
+from hdemucs.errors import AudioError, OptionError
 from hdemucs.existing import Existing, writable_places
 from hdemucs.model import Model
 from hdemucs.pretrained import DEFAULT_MODEL, load_model
@@ -127,12 +127,20 @@ class Stems(Mapping[str, Tensor]):
     Attributes:
         sample_rate: Sample rate in Hz, the same as the model's.
         tags: Title, artist and other tags of the track.
+        warnings: What is wrong with the track, one line each: it ends before it should.
     """
 
-    def __init__(self, stems: Mapping[str, Tensor], sample_rate: int, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        stems: Mapping[str, Tensor],
+        sample_rate: int,
+        tags: Mapping[str, str],
+        warnings: Sequence[str] = (),
+    ) -> None:
         self._stems = dict(stems)
         self.sample_rate = sample_rate
         self.tags = dict(tags)
+        self.warnings = tuple(warnings)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._stems[name]
@@ -190,11 +198,13 @@ class Written:
         stems: File of each stem by name.
         seconds: Duration of the track in seconds.
         gain: Factor by which all stems were multiplied; below 1 if one of them would have clipped.
+        warnings: What is wrong with the track, one line each: it ends before it should.
     """
 
     stems: dict[str, Path]
     seconds: float
     gain: float
+    warnings: tuple[str, ...] = ()
 
 
 class Separator:
@@ -242,7 +252,12 @@ class Separator:
         return self.model.sample_rate
 
     def separate(
-        self, source: Source, sample_rate: int | None = None, *, progress: ProgressCallback | None = None
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        progress: ProgressCallback | None = None,
+        strict: bool = False,
     ) -> Stems:
         """Separate a track in memory.
 
@@ -250,6 +265,8 @@ class Separator:
             source: Path of an audio file, an `AudioSource`, or samples `[C, L]` as an array or tensor.
             sample_rate: Sample rate of samples in Hz; not needed for a file.
             progress: Function called after each chunk, which may cancel; None for that of the options.
+            strict: Whether a file that ends before it should is an error, rather than separated as far as it
+                goes, with `warnings`.
 
         Raises:
             AudioError: The source cannot be read, has no audio, or has samples that are not finite.
@@ -257,14 +274,14 @@ class Separator:
             Cancelled: `progress` cancelled the separation.
         """
         track = _open(source, sample_rate)
-        level = self._measure(track)
+        level = self._measure(track, strict)
         with self._explained(track):
             out = torch.empty(len(self._mixes), self.model.audio_channels, level.length)
         position = 0
         for block in self._stream(track, level, progress):
             out[..., position : position + block.shape[-1]] = block
             position += block.shape[-1]
-        return Stems(dict(zip(self._mixes, out, strict=True)), self.sample_rate, track.tags)
+        return Stems(dict(zip(self._mixes, out, strict=True)), self.sample_rate, track.tags, track.warnings)
 
     def separate_file(
         self,
@@ -273,6 +290,7 @@ class Separator:
         format: Format | str | None = None,
         *,
         progress: ProgressCallback | None = None,
+        strict: bool = False,
     ) -> Written:
         """Separate a track of any length into files, written as it proceeds.
 
@@ -282,6 +300,7 @@ class Separator:
                 that exist.
             format: Format of the files, whatever their suffixes; None for 16-bit WAV.
             progress: Function called after each chunk, which may cancel; None for that of the options.
+            strict: Whether a file that ends before it should is an error; see `separate`.
 
         Raises:
             AudioError: The source cannot be read, has no audio, or has samples that are not finite.
@@ -294,18 +313,21 @@ class Separator:
         if missing := [name for name in self._mixes if name not in paths]:
             raise OptionError(f"paths has no file for {', '.join(missing)}")
         ordered = {name: Path(paths[name]) for name in self._mixes}
-        level = self._measure(track)
+        level = self._measure(track, strict)
         channels = self.model.audio_channels
         with Format.of(format).writer(
             ordered, self.sample_rate, channels, level.length, track.tags
         ) as writer:
             for block in self._stream(track, level, progress):
                 writer.write(block)
-        return Written(ordered, level.length / self.sample_rate, writer.gain)
+        return Written(ordered, level.length / self.sample_rate, writer.gain, tuple(track.warnings))
 
-    def _measure(self, track: audio.AudioSource) -> Level:
+    def _measure(self, track: audio.AudioSource, strict: bool) -> Level:
         with self._explained(track):
-            return Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
+            level = Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
+        if strict and track.warnings:
+            raise AudioError(track.warnings[0])
+        return level
 
     def _stream(
         self, track: audio.AudioSource, level: Level, progress: ProgressCallback | None
@@ -377,6 +399,7 @@ def separate(
     model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
+    strict: bool = False,
     **options: Unpack[OptionValues],
 ) -> Stems:
     """Separate one track. For many, use a `Separator`, which loads the model once.
@@ -391,6 +414,7 @@ def separate(
         model: Name, path, `hf://user/repo` or a model itself; see `Separator`.
         stems: Sources of the model to return; None for all.
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
+        strict: Whether a file that ends before it should is an error, rather than a warning in the result.
         options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device,
             progress.
 
@@ -401,7 +425,7 @@ def separate(
         HDemucsError: The source or the model cannot be used; see `Separator`.
     """
     separator = Separator(model, stems=stems, two_stems=two_stems, **options)
-    return separator.separate(source, sample_rate)
+    return separator.separate(source, sample_rate, strict=strict)
 
 
 def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:

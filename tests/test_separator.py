@@ -567,6 +567,24 @@ def test_too_little_memory_is_explained(
     assert files_below(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["song.wav", "song.flac"])
+def test_a_file_that_ends_early_gives_what_is_there_with_a_warning(
+    separator: Separator, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    soundfile.write(path, noise(6 * TINY_RATE).T.numpy(), TINY_RATE)
+    assert separator.separate(path).warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    stems = separator.separate(path)
+    written = separator.separate_file(path, {stem: tmp_path / f"{stem}.out" for stem in SOURCES})
+    (warning,) = stems.warnings
+    assert written.warnings == stems.warnings
+    assert warning.startswith(f"{path} ends early, at {written.seconds:.1f} s of 6.0 s; ")
+    assert stems["bass"].shape[1] == pytest.approx(3 * TINY_RATE, abs=4096)
+    assert refused(AudioError, separator.separate, path, strict=True) == warning
+    assert refused(AudioError, hdemucs.separate, path, model=separator.model, strict=True) == warning
+
+
 @pytest.mark.parametrize("step", ["convert", "empty"])
 def test_too_little_memory_is_explained_in_every_step(
     separator: Separator, song: Path, step: str, monkeypatch: pytest.MonkeyPatch

@@ -148,6 +148,9 @@ def _add_output(group: Any) -> None:
         "cut the peaks off, or leave them to the format (default: rescale)",
     )
     add_existing(group)
+    group.add_argument(
+        "--strict", action="store_true", help="fail on a file that ends before it should, not just warn"
+    )
     group.add_argument("--json", action="store_true", help="print the result as JSON")
     group.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     # By habit: errors say what is wrong without it.
@@ -242,8 +245,11 @@ def _separate(
                 total=event.total,
                 refresh=not isinstance(event, TrackProgress),
             )
-            if isinstance(event, TrackFinished) and event.outcome.error is not None:
-                complain(str(_reworded(event.outcome, pipes).error))
+            if isinstance(event, TrackFinished):
+                if event.outcome.error is not None:
+                    complain(str(_reworded(event.outcome, pipes).error))
+                for warning in event.outcome.warnings:
+                    complain(f"warning: {warning}")
 
         return separate_tracks(
             separator,
@@ -252,6 +258,7 @@ def _separate(
             template=args.filename,
             format=format,
             existing=args.existing,
+            strict=args.strict,
             on_event=show,
         )
 

@@ -358,4 +358,10 @@ def test_a_truncated_mp3_is_separated_up_to_its_end(separate: Run, tmp_path: Pat
     song.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
     result = separate(song, "--json")
     assert result.status == 0
-    assert result.json["tracks"][0]["seconds"] == pytest.approx(3, abs=0.3)
+    track = result.json["tracks"][0]
+    assert track["seconds"] == pytest.approx(3, abs=0.3)
+    (warning,) = track["warnings"]
+    assert warning.startswith(f"{song} ends early, at {track['seconds']:.1f} s of 6.0 s")
+    assert f"hdemucs: warning: {warning}\n" in result.err
+    result = separate(song, "--overwrite", "--strict")
+    assert (result.status, result.err) == (1, f"hdemucs: {warning}\n")
