@@ -76,7 +76,7 @@ def cast_singers(form: Form, voices: Sequence[Voice], held_out: bool, rng: np.ra
     odds = np.array([_FORMANT_ODDS if isinstance(singer.speaker, Espeak) else 1.0 for singer in chosen])
     drawn = rng.choice(len(chosen), size=4, p=odds / odds.sum())
     lead, *backing = (chosen[index] for index in drawn)
-    centre = lead.units().home + _ABOVE_SPEECH.get(style, _USUALLY_ABOVE) + rng.uniform(-3, 3)
+    centre = lead.home + _ABOVE_SPEECH.get(style, _USUALLY_ABOVE) + rng.uniform(-3, 3)
     notes = sing_melody(form, centre, rng, style=delivery)
     return Singing(lead, style, tuple(notes), tuple(backing))
 
