@@ -1,7 +1,7 @@
 """Arrangements: who plays when. Records thin out: solos, a cappella, drum breaks, instrumentals.
 
-Parts are silent for passages of whole bars. A soloist, who plays a melody where the voice is silent, takes turns
-with the accompaniment or plays by itself: a model that never hears that takes every lone melody for a voice.
+Parts are silent for passages of whole bars. A soloist plays a melody with the others or alone: a model that
+never hears an instrument alone takes every lone melody for a voice.
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ EVERYBODY = Arrangement((Passage(np.inf, frozenset({"drums", "bass", "other", "v
 
 
 def draw_arrangement(form: Form, rng: np.random.Generator) -> Arrangement:
-    """Draw an arrangement: most songs have all parts throughout, others one line-up or one for each passage."""
+    """Draw an arrangement: all parts throughout, one other line-up, or one for each passage."""
     if rng.random() >= _THINNED:
         return EVERYBODY
     if rng.random() < _THROUGHOUT:
