@@ -8,6 +8,7 @@ import numpy as np
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
 from hdemucs.synthesis.instruments.base import silence
 from hdemucs.synthesis.instruments.families import SOLOISTS, choose_instrument
+from hdemucs.synthesis.mixing.character import treat_drums
 from hdemucs.synthesis.mixing.production import (
     Desk,
     balance,
@@ -45,6 +46,7 @@ class Session:
         window: Excerpt that is rendered.
         desk: Mixing desk.
         sounds: Recorded sounds that instruments are made from.
+        held_out: Whether it is a held-out song, which uses nothing that was added since the first of them.
     """
 
     form: Form
@@ -52,6 +54,7 @@ class Session:
     window: Window
     desk: Desk
     sounds: Sequence[Sound]
+    held_out: bool
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def make_song(
     singing = replace(singing, notes=tuple(arrangement.heard(singing.notes, "vocals")))
     window = _excerpt(form, singing, seconds, plan)
     desk = draw_desk(60 / form.grid.tempo, genre.gain, desk_rng)
-    session = Session(form, arrangement, window, desk, chosen)
+    session = Session(form, arrangement, window, desk, chosen, held_out)
 
     drum_stem, kit_name, kicks = _drums(session, drums)
     bass_stem, bass_name = _bass(session, bass)
@@ -183,6 +186,9 @@ def _drums(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, str,
     character = str(rng.choice(form.genre.kits))
     kit, name = choose_kit(character, {hit.drum for hit in heard}, session.sounds, rng)
     audio = play_kit(heard, tune_kit(kit, rng), window.seconds, rng)
+    if not session.held_out:
+        audio, treatment = treat_drums(audio, rng)
+        name = f"{name}, {treatment}"
     return mix_drums(audio, session.desk, rng), name, [hit.start for hit in heard if hit.drum == "kick"]
 
 
