@@ -19,6 +19,7 @@ from hdemucs.synthesis.mixing.production import (
     mix_drums,
     mix_part,
 )
+from hdemucs.synthesis.mixing.release import release, spill
 from hdemucs.synthesis.score.accompaniment import play_layer
 from hdemucs.synthesis.score.arrangement import EVERYBODY, Arrangement, draw_arrangement
 from hdemucs.synthesis.score.basslines import play_bass
@@ -129,7 +130,13 @@ def make_song(
         depth, recovery = bus.uniform(2, 12), 60 / form.grid.tempo * bus.uniform(0.4, 0.9)
         for name in ("bass", "other"):
             stems[name] = duck(stems[name], kicks, depth, recovery)
-    mastered = master(balance(stems, bus), bus)
+    balanced = balance(stems, bus)
+    live = not held_out and "electronic" not in genre.kits and extra.random() < 0.15
+    mastered = master(spill(balanced, extra) if live else balanced, bus)
+    medium = ["live"] if live else []
+    if not held_out:
+        mastered, done = release(mastered, extra)
+        medium += done
     description: dict[str, str | float | list[str]] = {
         "style": genre.name,
         "seed": seed,
@@ -139,6 +146,7 @@ def make_song(
         "bass": bass_name,
         "other": other_names,
         "vocals": f"{singing.lead.name}, {singing.style}",
+        "medium": medium,
     }
     kind = "held-out " if held_out else ""
     return Multitrack(f"{kind}{genre.name} {seed:06d}", mastered, description)
