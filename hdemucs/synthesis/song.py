@@ -1,14 +1,15 @@
 """Makes songs from a seed: writes, plays, sings and mixes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
 from hdemucs.synthesis.instruments.base import silence
-from hdemucs.synthesis.instruments.families import choose_instrument
+from hdemucs.synthesis.instruments.families import SOLOISTS, choose_instrument
 from hdemucs.synthesis.instruments.soundfont import fluidsynth
+from hdemucs.synthesis.mixing.character import treat_drums
 from hdemucs.synthesis.mixing.production import (
     Desk,
     balance,
@@ -19,11 +20,14 @@ from hdemucs.synthesis.mixing.production import (
     mix_drums,
     mix_part,
 )
+from hdemucs.synthesis.mixing.release import release, spill
 from hdemucs.synthesis.score.accompaniment import play_layer
+from hdemucs.synthesis.score.arrangement import EVERYBODY, Arrangement, draw_arrangement
 from hdemucs.synthesis.score.basslines import play_bass
 from hdemucs.synthesis.score.form import Form, make_form
 from hdemucs.synthesis.score.genres import GENRES, Genre, Layer
 from hdemucs.synthesis.score.grooves import Hit, play_groove
+from hdemucs.synthesis.score.melody import solo_melody
 from hdemucs.synthesis.score.notes import Note
 from hdemucs.synthesis.sounds import Sound, choose_sounds, find_sounds
 from hdemucs.synthesis.voice.units import world
@@ -33,6 +37,27 @@ from hdemucs.synthesis.voice.voices import Voice, find_voices
 STEMS = ("drums", "bass", "other", "vocals")
 _TRIES = 8  # excerpts to draw in search of one with singing
 _SUNG_SHARE = 0.4  # fraction of an excerpt that must be sung to end the search
+
+
+@dataclass(frozen=True)
+class Session:
+    """What everybody needs to play their part of a song.
+
+    Attributes:
+        form: Plan of the song.
+        arrangement: Who plays when.
+        window: Excerpt that is rendered.
+        desk: Mixing desk.
+        sounds: Recorded sounds that instruments are made from.
+        held_out: Whether it is a held-out song, which uses nothing that was added since the first of them.
+    """
+
+    form: Form
+    arrangement: Arrangement
+    window: Window
+    desk: Desk
+    sounds: Sequence[Sound]
+    held_out: bool
 
 
 @dataclass(frozen=True)
@@ -92,29 +117,43 @@ def make_song(
         SynthesisError: No soundfont or no voice is installed; the message says what to install.
     """
     rng = np.random.default_rng([seed, held_out])
-    plan, singers, drums, bass, other, vocals, desk_rng, bus = rng.spawn(8)
+    # Held-out songs draw from the first eight alone, in an order that never changes: their scores compare.
+    plan, singers, drums, bass, other, vocals, desk_rng, bus, extra = rng.spawn(9)
     chosen = choose_sounds(find_sounds() if sounds is None else sounds, held_out)
     genres = [genre for genre in GENRES if genre.held_out == held_out]
     genre = genres[plan.integers(len(genres))]
     form = make_form(genre, plan)
     singing = cast_singers(form, find_voices() if voices is None else voices, held_out, singers)
+    arrangement = EVERYBODY if held_out else draw_arrangement(form, extra)
+    singing = replace(singing, notes=tuple(arrangement.heard(singing.notes, "vocals")))
     window = _excerpt(form, singing, seconds, plan)
     desk = draw_desk(60 / form.grid.tempo, genre.gain, desk_rng)
+    session = Session(form, arrangement, window, desk, chosen, held_out)
 
-    drum_stem, kit_name, kicks = _drums(form, window, desk, chosen, drums)
-    bass_stem, bass_name = _bass(form, window, desk, chosen, bass)
-    other_stem, other_names = _other(form, window, desk, chosen, other)
+    drum_stem, kit_name, kicks = _drums(session, drums)
+    bass_stem, bass_name = _bass(session, bass)
+    other_stem, other_names = _other(session, other)
+    if arrangement.has("soloist"):
+        solo, name = _soloist(session, extra)
+        other_stem += solo
+        other_names.append(name)
     stems = {
         "drums": drum_stem,
         "bass": bass_stem,
         "other": other_stem,
-        "vocals": render_vocals(form, singing, window, desk, vocals),
+        "vocals": render_vocals(form, arrangement, singing, window, desk, vocals),
     }
     if "electronic" in genre.kits and bus.random() < 0.5:
         depth, recovery = bus.uniform(2, 12), 60 / form.grid.tempo * bus.uniform(0.4, 0.9)
         for name in ("bass", "other"):
             stems[name] = duck(stems[name], kicks, depth, recovery)
-    mastered = master(balance(stems, bus), bus)
+    balanced = balance(stems, bus)
+    live = not held_out and "electronic" not in genre.kits and extra.random() < 0.15
+    mastered = master(spill(balanced, extra) if live else balanced, bus)
+    medium = ["live"] if live else []
+    if not held_out:
+        mastered, done = release(mastered, extra)
+        medium += done
     description: dict[str, str | float | list[str]] = {
         "style": genre.name,
         "seed": seed,
@@ -124,6 +163,7 @@ def make_song(
         "bass": bass_name,
         "other": other_names,
         "vocals": f"{singing.lead.name}, {singing.style}",
+        "medium": medium,
     }
     kind = "held-out " if held_out else ""
     return Multitrack(f"{kind}{genre.name} {seed:06d}", mastered, description)
@@ -145,10 +185,9 @@ def _excerpt(form: Form, singing: Singing, seconds: float | None, rng: np.random
     return window
 
 
-def _drums(
-    form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
-) -> tuple[np.ndarray, str, list[float]]:
+def _drums(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, str, list[float]]:
     """Render the drums: the stem, the name of the kit, and the times of the kicks in seconds."""
+    form, window = session.form, session.window
     hits = [
         hit
         for section in form.sections
@@ -164,48 +203,58 @@ def _drums(
     ]
     heard = [
         Hit(hit.start - window.start, hit.drum, hit.velocity)
-        for hit in hits
+        for hit in session.arrangement.heard(hits, "drums")
         if 0 <= hit.start - window.start < window.seconds
     ]
     if not heard:
         return silence(window.seconds), "none", []
     character = str(rng.choice(form.genre.kits))
-    kit, name = choose_kit(character, {hit.drum for hit in heard}, sounds, rng)
+    kit, name = choose_kit(character, {hit.drum for hit in heard}, session.sounds, rng)
     audio = play_kit(heard, tune_kit(kit, rng), window.seconds, rng)
-    return mix_drums(audio, desk, rng), name, [hit.start for hit in heard if hit.drum == "kick"]
+    if not session.held_out:
+        audio, treatment = treat_drums(audio, rng)
+        name = f"{name}, {treatment}"
+    return mix_drums(audio, session.desk, rng), name, [hit.start for hit in heard if hit.drum == "kick"]
 
 
-def _bass(
-    form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
-) -> tuple[np.ndarray, str]:
+def _bass(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Render the bass: the stem, and the name of the instrument."""
-    style = str(rng.choice(form.genre.bass))
-    instrument = choose_instrument(str(rng.choice(form.genre.basses)), sounds, rng)
-    notes = window.cut(play_bass(form, style, rng))
-    audio = instrument.play(notes, window.seconds, rng)
-    return mix_bass(audio, instrument.drive, desk, rng), instrument.name
+    style = str(rng.choice(session.form.genre.bass))
+    instrument = choose_instrument(str(rng.choice(session.form.genre.basses)), session.sounds, rng)
+    notes = session.arrangement.heard(play_bass(session.form, style, rng), "bass")
+    audio = instrument.play(session.window.cut(notes), session.window.seconds, rng)
+    return mix_bass(audio, instrument.drive, session.desk, rng), instrument.name
 
 
-def _other(
-    form: Form, window: Window, desk: Desk, sounds: Sequence[Sound], rng: np.random.Generator
-) -> tuple[np.ndarray, list[str]]:
-    """Render the accompaniment: the stem, and the role and instrument of each part."""
+def _other(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    """Render the accompaniment: the stem, and role and instrument of each part."""
+    form, window = session.form, session.window
     layers = _choose_layers(form.genre, rng)
     stem = silence(window.seconds)
     names = []
     for layer in layers:
-        instrument = choose_instrument(str(rng.choice(layer.families)), sounds, rng)
-        notes = window.cut(play_layer(form, layer, instrument.low, rng))
+        instrument = choose_instrument(str(rng.choice(layer.families)), session.sounds, rng)
+        notes = window.cut(session.arrangement.heard(play_layer(form, layer, instrument.low, rng), "other"))
         if not notes:
             continue
         takes = [instrument.play(notes, window.seconds, rng)]
         for _ in range(_extra_takes(layer.role, rng)):
             takes.append(instrument.play(_next_take(notes, rng), window.seconds, rng))
         level = rng.uniform(-7, 1) + (-3 if layer.role == "pad" else 1 if layer.role == "power" else 0)
-        part = mix_part(takes, layer.role, instrument.drive, desk, rng)
+        part = mix_part(takes, layer.role, instrument.drive, session.desk, rng)
         stem += _set_level(part, level)
         names.append(f"{layer.role}: {instrument.name}")
     return stem, names
+
+
+def _soloist(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Render the soloist, for the stem `other`, and describe it."""
+    instrument = choose_instrument(str(rng.choice(SOLOISTS)), session.sounds, rng)
+    notes = solo_melody(session.form, instrument.low + rng.uniform(6, 20), rng)
+    notes = session.window.cut(session.arrangement.heard(notes, "soloist"))
+    audio = instrument.play(notes, session.window.seconds, rng)
+    part = mix_part([audio], "lead", instrument.drive, session.desk, rng)
+    return _set_level(part, rng.uniform(-4, 4)), f"solo: {instrument.name}"
 
 
 def _choose_layers(genre: Genre, rng: np.random.Generator) -> list[Layer]:

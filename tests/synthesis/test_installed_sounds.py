@@ -103,7 +103,7 @@ def test_a_speaker_speaks_in_syllables_and_repeats_itself(voice: Voice):
         assert samples.ndim == 1
         assert samples.dtype == np.float64
         assert np.isfinite(samples).all()
-        assert 8000 <= rate <= 48000
+        assert 8000 <= rate <= 96000
     (samples, rate), (again, _) = clips[0], next(voice.speaker.clips())
     np.testing.assert_array_equal(samples, again)
     assert len(analyse(iter(clips), voice.name)) > 0

@@ -36,6 +36,14 @@ def test_a_seed_always_gives_the_same_song(studio):
     assert not np.array_equal(first.mixture, other.mixture)
 
 
+def test_held_out_songs_never_change(studio):
+    song = make_song(3, 2.0, held_out=True)
+    levels = {name: 10 * np.log10(np.mean(stem.astype(float) ** 2)) for name, stem in song.stems.items()}
+    assert levels == pytest.approx(
+        {"drums": -16.366, "bass": -17.515, "other": -17.078, "vocals": -15.592}, abs=0.01
+    )
+
+
 def test_songs_cannot_be_sung_without_a_voice(studio):
     with pytest.raises(SynthesisError, match="no voice is installed"):
         make_song(0, 2.0, voices=[])

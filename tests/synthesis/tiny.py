@@ -136,9 +136,7 @@ def tiny_sounds(folder: Path, held_out: bool = False) -> list[Sound]:
 
 def tiny_voice(held_out: bool = False) -> SimpleNamespace:
     """Stands for a voice; `hum` sings for it."""
-    return SimpleNamespace(
-        name="hum", held_out=held_out, speaker=None, units=lambda: SimpleNamespace(home=57.0)
-    )
+    return SimpleNamespace(name="hum", held_out=held_out, speaker=None, home=57.0)
 
 
 def hum(notes: Sequence[Note], seconds: float, *_: object, **__: object) -> np.ndarray:

@@ -92,6 +92,9 @@ FAMILIES: dict[str, Family] = {
     "reese bass": Family(patches("reese")),
 }
 
+SOLOISTS = tuple(family for family in FAMILIES if not family.endswith(("bass", "pad")))
+"""Families that may play a melody by themselves."""
+
 
 def choose_instrument(family: str, sounds: Sequence[Sound], rng: np.random.Generator) -> Instrument:
     """Draw an instrument of a family.

@@ -86,7 +86,7 @@ def random_tone(rng: np.random.Generator, bands: int, amount: float) -> list[Ban
     ]
 
 
-def _frame_levels(audio: np.ndarray) -> np.ndarray:
+def frame_levels(audio: np.ndarray) -> np.ndarray:
     """Peak level of each frame over all channels, in dBFS."""
     length = audio.shape[-1]
     padded = np.pad(np.abs(audio).max(axis=0), (0, -length % FRAME))
@@ -94,7 +94,7 @@ def _frame_levels(audio: np.ndarray) -> np.ndarray:
     return 20 * np.log10(np.maximum(peaks, 10 ** (_SILENCE / 20)))
 
 
-def _per_sample(values: np.ndarray, length: int) -> np.ndarray:
+def per_sample(values: np.ndarray, length: int) -> np.ndarray:
     """Interpolate one value per frame to one per sample, float32 `[length]`."""
     centres = np.arange(len(values)) * FRAME + FRAME / 2
     return np.interp(np.arange(length), centres, values).astype(np.float32)
@@ -120,12 +120,12 @@ def compressor_gain(
     """
     rate = RATE / FRAME
     fall = 8.7 / (release * rate) * np.arange(-(-audio.shape[-1] // FRAME))
-    level = np.maximum.accumulate(_frame_levels(audio) + fall) - fall
+    level = np.maximum.accumulate(frame_levels(audio) + fall) - fall
     over = level - threshold
     bent = np.where(np.abs(over) < _KNEE / 2, (over + _KNEE / 2) ** 2 / (2 * _KNEE), np.maximum(over, 0))
     pole = np.exp(-1 / max(attack * rate, 0.1))
     reduction = lfilter([1 - pole], [1, -pole], bent * (1 / ratio - 1))
-    return _per_sample(10 ** (reduction / 20), audio.shape[-1])
+    return per_sample(10 ** (reduction / 20), audio.shape[-1])
 
 
 def compress(audio: np.ndarray, depth: float, ratio: float, attack: float, release: float) -> np.ndarray:
@@ -138,7 +138,7 @@ def compress(audio: np.ndarray, depth: float, ratio: float, attack: float, relea
         attack: Attack in seconds, see `compressor_gain`.
         release: Release in seconds, see `compressor_gain`.
     """
-    loud = float(np.percentile(_frame_levels(audio), 95))
+    loud = float(np.percentile(frame_levels(audio), 95))
     if loud < -80:
         return audio
     curve = compressor_gain(audio, loud - depth, ratio, attack, release)
@@ -156,10 +156,10 @@ def limiter_gain(audio: np.ndarray, ceiling: float, window: float = 0.02) -> np.
     Returns:
         Gain factors, float32 `[length]`.
     """
-    needed = 10 ** (np.minimum(0, ceiling - _frame_levels(audio)) / 20)
+    needed = 10 ** (np.minimum(0, ceiling - frame_levels(audio)) / 20)
     size = 2 * max(1, round(window * RATE / FRAME / 2)) + 1
     smooth = uniform_filter1d(minimum_filter1d(needed, size + 2), size)
-    return _per_sample(smooth, audio.shape[-1])
+    return per_sample(smooth, audio.shape[-1])
 
 
 def saturate(audio: np.ndarray, drive: float, bias: float = 0.0) -> np.ndarray:

@@ -51,6 +51,12 @@ def lead_melody(form: Form, centre: float, entry: float, rng: np.random.Generato
     return notes
 
 
+def solo_melody(form: Form, centre: float, rng: np.random.Generator) -> list[Note]:
+    """Write a soloist's melody through the full song; arguments as for `lead_melody`."""
+    lines = (_line(form, section, centre, _LEAD_SPREAD, "played", rng) for section in form.sections)
+    return [note for line in lines for note in line.notes()]
+
+
 def _line(
     form: Form, section: Section, centre: float, spread: float, style: str, rng: np.random.Generator
 ) -> "_MelodicLine":

@@ -111,7 +111,7 @@ def in_range(notes: Sequence[Note], voice: Voice) -> list[Note]:
         return []
     middle = float(np.median([note.pitch for note in notes]))
     # A voice that speaks at 110 Hz sings around A3, one that speaks at 220 Hz around F sharp 4.
-    comfortable = 57 + 0.75 * (voice.units().home - 45)
+    comfortable = 57 + 0.75 * (voice.home - 45)
     octaves = round((comfortable - middle) / 12)
     return [replace(note, pitch=note.pitch + 12 * octaves) for note in notes]
 

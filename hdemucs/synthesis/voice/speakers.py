@@ -52,6 +52,10 @@ class Speaker(ABC):
         """Return text that changes with everything that an analysis of its speech depends on."""
         return repr(self)
 
+    def home(self, measured: float) -> float:
+        """Pitch at which this voice would speak, as a MIDI number, from the median pitch of its clips."""
+        return measured
+
 
 @dataclass(frozen=True)
 class Recordings(Speaker):

@@ -8,6 +8,7 @@ import numpy as np
 from hdemucs.errors import SynthesisError
 from hdemucs.synthesis.mixing.effects import gain
 from hdemucs.synthesis.mixing.production import Desk, mix_voice
+from hdemucs.synthesis.score.arrangement import Arrangement
 from hdemucs.synthesis.score.form import Form
 from hdemucs.synthesis.score.melody import sing_melody
 from hdemucs.synthesis.score.notes import Note
@@ -91,7 +92,7 @@ def cast_singers(form: Form, voices: Sequence[Voice], held_out: bool, rng: np.ra
     odds = np.array([_FORMANT_ODDS if isinstance(singer.speaker, Espeak) else 1.0 for singer in chosen])
     drawn = rng.choice(len(chosen), size=4, p=odds / odds.sum())
     lead, *backing = (chosen[index] for index in drawn)
-    centre = lead.units().home + _ABOVE_SPEECH.get(style, _USUALLY_ABOVE) + rng.uniform(-3, 3)
+    centre = lead.home + _ABOVE_SPEECH.get(style, _USUALLY_ABOVE) + rng.uniform(-3, 3)
     notes = sing_melody(form, centre, rng, style=delivery)
     return Singing(lead, style, tuple(notes), tuple(backing))
 
@@ -101,7 +102,12 @@ def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
 
 
 def render_vocals(
-    form: Form, singing: Singing, window: Window, desk: Desk, rng: np.random.Generator
+    form: Form,
+    arrangement: Arrangement,
+    singing: Singing,
+    window: Window,
+    desk: Desk,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Render the vocals in a window, float32 `[2, length]` at `RATE`."""
     notes, seconds, lead = window.cut(singing.notes), window.seconds, singing.lead
@@ -125,7 +131,7 @@ def render_vocals(
         line = humanised(line if singer is lead else in_range(line, singer), rng)
         take = sing(line, seconds, singer, rng, formants=formants, lyrics=words)
         stem = stem + behind(take[None], -10, -3, float(rng.uniform(-0.8, 0.8)))
-    held = window.cut(_held_roots(form))
+    held = window.cut(arrangement.heard(_held_roots(form), "vocals"))
     if held and rng.random() < 0.15:
         voices = choir(
             held, seconds, singing.backing, rng, size=int(rng.integers(3, 6)), scale=form.key.pitches

@@ -7,6 +7,7 @@ that evaluate a model, and these are never distributed.
 
 from dataclasses import dataclass
 
+from hdemucs.synthesis.voice.sinsy import Sinsy
 from hdemucs.synthesis.voice.speakers import Espeak, Flite, Hibari, Kokoro, Piper, Recordings, Speaker
 from hdemucs.synthesis.voice.units import Units, load_units
 
@@ -60,6 +61,11 @@ class Voice:
         """
         return load_units(self.name, self.speaker)
 
+    @property
+    def home(self) -> float:
+        """Pitch at which it speaks or would speak, as a MIDI number; melodies are placed around it."""
+        return self.speaker.home(self.units().home)
+
 
 _COPYRIGHT = "/usr/share/doc/{}/copyright"
 _COPYLEFT = "copyleft, and whether it reaches weights is undecided: held out"
@@ -111,6 +117,14 @@ PROVENANCE: dict[str, Provenance] = {
         "Mandarin syllables spoken by Chu Lo, ChionMeilin recording group (files 5.ogg)",
         "CC-BY-3.0",
         _COPYRIGHT.format("gcin-voice"),
+        False,
+        _ATTRIBUTION,
+    ),
+    "sinsy": Provenance(
+        "pip pysinsy",
+        "NIT SONG070 F001, Sinsy's voice made from recorded songs, by Nagoya Institute of Technology",
+        "CC-BY-3.0",
+        "pysinsy/htsvoice/COPYING in the package",
         False,
         _ATTRIBUTION,
     ),
@@ -207,6 +221,9 @@ _ESPEAK = {
 }
 _ASTERISK = {"it": ("m", "it_IT_m_Carlo"), "ru": ("f", "ru_RU_f_IvrvoiceRU")}
 _ASTERISK |= {"en": ("f", "en_US_f_Allison"), "fr": ("f", "fr_CA_f_June")}
+# Shorter and longer vocal tracts than the singer's make more singers.
+_SINSY = {"soprano": ("f", 1.0), "alto": ("f", 0.92), "tenor": ("m", 0.84), "baritone": ("m", 0.77)}
+_SINSY |= {"child": ("", 1.1)}
 # Languages with at least half a minute of speech.
 _KLETTRES = "ar cs de en en_GB es fr he hu it lt ml nb nds nl pt_BR ru tn uk"
 _KTUBERLING = "ca da de el en fr gl lt ru sl uk wa"
@@ -251,6 +268,7 @@ VOICES: tuple[Voice, ...] = (
         )
         for code in _KTUBERLING.split()
     ),
+    *(_voice(f"sinsy-{name}", "sinsy", "ja", sex, Sinsy(size)) for name, (sex, size) in _SINSY.items()),
 )
 """Every voice, installed or not. Songs choose among the installed ones by index, so the order matters."""
 
