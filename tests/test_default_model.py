@@ -109,6 +109,9 @@ def test_separate_needs_no_model(tmp_path: Path, clip: Tensor, estimates: Tensor
     torch.testing.assert_close(torch.stack(list(stems.values())), estimates)
 
 
+NEWER = {"sinsy"}  # voices that came after the model was trained
+
+
 def test_the_model_card_names_every_sound_with_its_licence() -> None:
     _, trained, held_out = re.split("Trained on:|Held out:", CARD.read_text(encoding="utf-8"))
     for sound in SOUNDS:
@@ -116,4 +119,4 @@ def test_the_model_card_names_every_sound_with_its_licence() -> None:
         assert sound.licence in (held_out if sound.held_out else trained)
     for name, voices in PROVENANCE.items():
         row = f"| {name} | voices: {voices.speech} | {voices.package} | {voices.licence} |"
-        assert row in (held_out if voices.held_out else trained)
+        assert (row in (held_out if voices.held_out else trained)) is (name not in NEWER)

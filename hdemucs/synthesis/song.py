@@ -7,7 +7,7 @@ import numpy as np
 
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
 from hdemucs.synthesis.instruments.base import silence
-from hdemucs.synthesis.instruments.families import SOLOISTS, choose_instrument
+from hdemucs.synthesis.instruments.families import BASSES, SOLOISTS, choose_instrument
 from hdemucs.synthesis.instruments.soundfont import fluidsynth
 from hdemucs.synthesis.mixing.character import treat_drums
 from hdemucs.synthesis.mixing.production import (
@@ -37,6 +37,8 @@ from hdemucs.synthesis.voice.voices import Voice, find_voices
 STEMS = ("drums", "bass", "other", "vocals")
 _TRIES = 8  # excerpts to draw in search of one with singing
 _SUNG_SHARE = 0.4  # fraction of an excerpt that must be sung to end the search
+_ANY_BASS = 0.3  # fraction of songs with a bass that their genre does not ask for
+_DISTORTED_BASS = 0.1  # fraction of songs with a distorted bass
 
 
 @dataclass(frozen=True)
@@ -220,10 +222,16 @@ def _drums(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, str,
 def _bass(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Render the bass: the stem, and the name of the instrument."""
     style = str(rng.choice(session.form.genre.bass))
-    instrument = choose_instrument(str(rng.choice(session.form.genre.basses)), session.sounds, rng)
+    families: Sequence[str] = session.form.genre.basses
+    if not session.held_out and rng.random() < _ANY_BASS:
+        families = BASSES
+    instrument = choose_instrument(str(rng.choice(families)), session.sounds, rng)
     notes = session.arrangement.heard(play_bass(session.form, style, rng), "bass")
     audio = instrument.play(session.window.cut(notes), session.window.seconds, rng)
-    return mix_bass(audio, instrument.drive, session.desk, rng), instrument.name
+    drive = instrument.drive
+    if not session.held_out and rng.random() < _DISTORTED_BASS:
+        drive = float(rng.uniform(22, 42))
+    return mix_bass(audio, drive, session.desk, rng), instrument.name
 
 
 def _other(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:

@@ -34,6 +34,8 @@ def folder(registry: dict[str, Card], tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("torch.hub._hub_dir", None)
     monkeypatch.setattr("hdemucs.pretrained.registry._registry", lambda: registry)
     monkeypatch.setattr("hdemucs.synthesis.dataset.make", make_tones)
+    for module in ("song", "dataset"):
+        monkeypatch.setattr(f"hdemucs.synthesis.{module}.require_sounds", lambda held_out=False: None)
     return tmp_path
 
 

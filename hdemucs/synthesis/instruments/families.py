@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdemucs.synthesis.instruments.base import Player, Preset
+from hdemucs.synthesis.instruments.glide import glides
 from hdemucs.synthesis.instruments.soundfont import programs
 from hdemucs.synthesis.instruments.strings import strings
 from hdemucs.synthesis.instruments.synthesizer import patches
@@ -84,13 +85,18 @@ FAMILIES: dict[str, Family] = {
     "pluck": Family(programs(108, 45) + patches("pluck", "pluck", "pluck"), low=60),
     "finger bass": Family(programs(33) + strings("finger"), drive=(-12, 12)),
     "pick bass": Family(programs(34, 34, 33) + strings("pick", "pick"), drive=(-6, 22)),
-    "slap bass": Family(programs(36, 37), drive=(-12, 6)),
-    "fretless bass": Family(programs(35), drive=(-12, 3)),
+    "slap bass": Family(programs(36, 37) + strings("slap", "slap"), drive=(-12, 6)),
+    "fretless bass": Family(programs(35) + glides("fretless"), drive=(-12, 3)),
     "upright bass": Family(programs(32) + strings("upright")),
-    "synth bass": Family(programs(38, 39) + patches("bass", "bass", "bass", "bass")),
-    "sub bass": Family(patches("sub", "sub", "bass")),
+    "synth bass": Family(
+        programs(38, 39) + patches("bass", "bass", "bass", "bass") + glides("fm", "fm", "wobble")
+    ),
+    "sub bass": Family(patches("sub", "sub", "bass") + glides("808")),
     "reese bass": Family(patches("reese")),
 }
+
+BASSES = tuple(family for family in FAMILIES if family.endswith("bass"))
+"""Families that may play the bass."""
 
 SOLOISTS = tuple(family for family in FAMILIES if not family.endswith(("bass", "pad")))
 """Families that may play a melody by themselves."""

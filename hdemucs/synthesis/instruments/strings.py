@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
+from hdemucs.synthesis.mixing.effects import Band, equalise
 from hdemucs.synthesis.score.notes import RATE, Note
 from hdemucs.synthesis.sounds import Sound
 
 _LONGEST = 5.0  # seconds: maximum duration of a note
 _PARTIALS = 60
+_BODY = ((60, 110), (90, 220), (200, 450), (500, 1200))  # Hz: resonances of acoustic instruments
 _VELOCITY_OCTAVES = 1.5  # octaves of brightness between the softest and the hardest stroke
 
 
@@ -40,7 +42,17 @@ class StringPreset:
             drawn[name] = float(
                 np.exp(rng.uniform(np.log(low), np.log(high))) if logarithmic else rng.uniform(low, high)
             )
-        return PluckedString(f"string {self.kind}", **drawn)
+        body = (
+            []
+            if drawn["pickup"]
+            else [
+                Band(
+                    "peak", float(rng.uniform(low, high)), float(rng.uniform(-3, 6)), float(rng.uniform(1, 4))
+                )
+                for low, high in _BODY
+            ]
+        )
+        return PluckedString(f"string {self.kind}", body=tuple(body), **drawn)
 
 
 def strings(*kinds: str) -> tuple[StringPreset, ...]:
@@ -63,6 +75,7 @@ class PluckedString:
         damping: Increase in decay rate per kHz: with 1, a partial at 1 kHz decays twice as fast.
         release: Time constant of the decay after the end of a note, in seconds.
         noise: Amplitude of finger or plectrum noise, relative to the tone.
+        body: Resonances of an acoustic instrument's body.
     """
 
     label: str
@@ -74,6 +87,7 @@ class PluckedString:
     damping: float
     release: float
     noise: float
+    body: tuple[Band, ...] = ()
 
     def play(self, notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> np.ndarray:
         """Render notes; see `Player.play`. Both channels are identical."""
@@ -93,6 +107,7 @@ class PluckedString:
             tone += self.noise * rng.standard_normal(length).astype(np.float32) * np.exp(-time / 0.006)
             ended = np.exp(-np.maximum(time - note.duration, 0) / self.release)
             audio[start : start + length] += note.velocity * tone * ended
+        audio = equalise(audio, self.body)
         return np.stack([audio, audio])
 
 
@@ -150,6 +165,7 @@ def _kind(
 STRINGS: dict[str, _Ranges] = {
     "finger": _kind((0.12, 0.3), (0.1, 0.25), (300, 900), (3e-5, 2e-4), (1.0, 3.5), (1, 6), (0.003, 0.03)),
     "pick": _kind((0.06, 0.2), (0.08, 0.25), (700, 2500), (3e-5, 2e-4), (0.8, 3.0), (1, 5), (0.02, 0.1)),
+    "slap": _kind((0.03, 0.12), (0.06, 0.2), (2500, 7000), (3e-5, 2e-4), (0.4, 1.5), (0.5, 3), (0.05, 0.3)),
     "upright": _kind((0.15, 0.35), (0, 0), (200, 600), (5e-5, 3e-4), (0.3, 1.2), (2, 8), (0.01, 0.06)),
     "electric": _kind((0.08, 0.25), (0.06, 0.25), (1200, 5000), (1e-5, 8e-5), (1, 4), (0.3, 2), (0.01, 0.05)),
     "steel": _kind((0.1, 0.3), (0, 0), (1500, 6000), (1e-5, 8e-5), (0.6, 2.0), (0.3, 2), (0.01, 0.08)),
