@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hdemucs.audio import AudioSource
 
-LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
 def tones(rate: int, seconds: float, channels: int = 2, lowest: float = 440.0, level: float = 0.5) -> Tensor:
@@ -71,7 +71,9 @@ def encode_libav(
             resampler = av.AudioResampler(
                 stream.format.name, layout, rate, frame_size=stream.codec_context.frame_size or 1024
             )
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(signal.numpy()), "fltp", layout)
+            # Packed: PyAV cannot fill 8 planes.
+            packed = np.ascontiguousarray(signal.numpy().T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, "flt", layout)
             frame.sample_rate, frame.pts = rate, 0
             for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
                 output.mux(stream.encode(piece))

@@ -88,6 +88,14 @@ def test_files_by_ffmpeg(tmp_path: Path, name: str, codec: str, container: str, 
     assert snr(got[:, 1000:-4000], samples[:, 1000:]) > fidelity
 
 
+def test_eight_channels_by_ffmpeg(tmp_path: Path):
+    path = tmp_path / "song.mka"
+    encode_libav(path, [tones(RATE, 1.0, 8, lowest=200)], RATE, "aac", "matroska")
+    source = audio.open(path)
+    assert source.channels == 8
+    assert pitches(gather(source)[:, 4000:44000], RATE)[:3] == pytest.approx([200, 400, 600], abs=4)
+
+
 def test_the_five_streams_of_a_stem_file(tmp_path: Path):
     path = tmp_path / "song.stem.mp4"
     lowest = [300.0, 500.0, 700.0, 900.0, 1100.0]

@@ -1,5 +1,7 @@
 """FFmpeg's libraries, through PyAV: read MP3, m4a, mp4, webm, `.stem.mp4` and everything else."""
 
+import io
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ _PREROLL = 65536
 # Codecs that decode to the same samples after such a pre-roll. Not Opus, whose state fades out slowly.
 _EXACT_CODECS = ("alac", "flac", "mp3", "pcm_")
 
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _LONGEST_FRAME = 1441 + 1  # bytes of an MP3's frame, at 320 kbit/s and 32 kHz, with padding
 # Seconds by which a header may count an encoder's delay and padding as music.
 _LEEWAY = 0.5
@@ -153,7 +156,10 @@ def _opened(path: Path, name: str) -> Iterator[InputContainer]:
     try:
         # An open file and no protocols: a playlist in disguise must not make FFmpeg fetch anything else.
         options = {"protocol_whitelist": "none"}
-        with path.open("rb") as file, av.open(file, options=options, metadata_errors="replace") as container:
+        with (
+            _File(io.FileIO(path)) as file,
+            av.open(file, options=options, metadata_errors="replace") as container,
+        ):
             yield container
     except (FFmpegError, OSError) as error:
         reason = error.strerror or one_line(error)
@@ -240,6 +246,21 @@ def _chain(first: AudioFrame, frames: Iterator[AudioFrame | None]) -> Iterator[A
 
 
 def _planar(frame: AudioFrame) -> np.ndarray:
-    """Samples `[channels, n]`; packed formats come as `[1, n * channels]`."""
-    samples = frame.to_ndarray()
-    return samples if frame.format.is_planar else samples.reshape(frame.samples, -1).T
+    """Samples `[channels, n]`."""
+    channels = frame.layout.nb_channels
+    dtype = _TYPES[frame.format.name.removesuffix("p")]
+    if not frame.format.is_planar:
+        packed = np.frombuffer(bytes(frame.planes[0]), dtype, frame.samples * channels)
+        return packed.reshape(frame.samples, channels).T
+    # PyAV's own conversion takes whatever follows FFmpeg's list of 8 or more planes for planes, and crashes.
+    return np.stack([np.frombuffer(bytes(plane), dtype, frame.samples) for plane in frame.planes[:channels]])
+
+
+class _File(io.BufferedReader):
+    """A file in which a place that cannot be is not an exception, which PyAV would print."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
