@@ -145,7 +145,7 @@ def test_musdb18_stem_files_are_songs(tmp_path: Path):
         (["drums.wav"], "is a song, not a folder of songs"),
     ],
 )
-def test_folders_without_songs_are_refused(tmp_path: Path, content: list[str], message: str):
+def test_folders_without_songs_are_rejected(tmp_path: Path, content: list[str], message: str):
     folder = tmp_path / "data"
     folder.mkdir()
     for path in content:
@@ -156,12 +156,12 @@ def test_folders_without_songs_are_refused(tmp_path: Path, content: list[str], m
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_folder_is_refused(tmp_path: Path):
+def test_a_missing_folder_is_rejected(tmp_path: Path):
     with pytest.raises(DatasetError, match="nowhere is not a folder"):
         scan([tmp_path / "nowhere"])
 
 
-def test_songs_without_any_source_are_refused(tmp_path: Path):
+def test_songs_without_any_source_are_rejected(tmp_path: Path):
     write_song(tmp_path / "A", stems("flute"))
     with pytest.raises(DatasetError, match=r"none of the stems drums, only flute.*add songs") as caught:
         scan([tmp_path], ["drums"])
@@ -296,7 +296,7 @@ def test_a_misspelt_stem_in_stems_yaml_is_noticed(tmp_path: Path):
         ("songs: [A]", "songs must be a mapping"),
     ],
 )
-def test_mistakes_in_stems_yaml_are_refused(tmp_path: Path, content: str, message: str):
+def test_mistakes_in_stems_yaml_are_rejected(tmp_path: Path, content: str, message: str):
     write_song(tmp_path / "A", stems("drums"))
     (tmp_path / "stems.yaml").write_text(content)
     with pytest.raises(DatasetError, match=message) as caught:

@@ -35,7 +35,7 @@ def test_songs_are_found_in_test_or_in_the_folder_itself(tmp_path: Path):
         ]
 
 
-def test_folders_without_songs_are_refused(tmp_path: Path):
+def test_folders_without_songs_are_rejected(tmp_path: Path):
     with pytest.raises(AudioError, match=r"has no songs, .*; download MusDB-HQ from https://zenodo"):
         find_songs(tmp_path)
     with pytest.raises(AudioError, match="nowhere is not a folder; download MusDB-HQ"):

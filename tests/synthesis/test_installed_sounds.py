@@ -1,4 +1,4 @@
-"""Soundfonts, speech programs and speech models that are installed are really played; others are skipped.
+"""Plays the soundfonts, speech programs and speech models that are installed; others are skipped.
 
 `pytest -m sounds` runs these alone; `pytest -m sounds -rs` says which packages are missing.
 """

@@ -55,7 +55,7 @@ def write_soundfont(path: Path, presets: Sequence[tuple[int, int]] = ((0, 0), (0
 
 
 class Synth:
-    """What the wheel pyfluidsynth offers of fluidsynth, as far as it is used: every key is a sine."""
+    """The part of pyfluidsynth's interface that is used here; every key plays a sine."""
 
     def __init__(self, **settings: object) -> None:
         self.synth = self
@@ -103,7 +103,7 @@ def _write(
 
 
 FLUIDSYNTH = SimpleNamespace(Synth=Synth, cfunc=lambda *_: _write)
-"""Stands for the module `fluidsynth`, whose library tests cannot expect to be installed."""
+"""Stands in for the module `fluidsynth`, since tests cannot expect its library to be installed."""
 
 
 def write_kit(folder: Path) -> Path:
@@ -140,7 +140,7 @@ def tiny_voice(held_out: bool = False) -> SimpleNamespace:
 
 
 def hum(notes: Sequence[Note], seconds: float, *_: object, **__: object) -> np.ndarray:
-    """Stands for `sing`: a sine on every note."""
+    """Stands in for `sing`: a sine on every note."""
     frames = round(seconds * RATE)
     audio = np.zeros(frames, np.float32)
     for note in notes:

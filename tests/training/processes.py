@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: killed in several places, or several processes for one run.
+"""Training runs in separate processes: killed in several places, or several processes for one run.
 
     python -m tests.training.processes ARGUMENTS
 
@@ -25,7 +25,7 @@ PLACES: list[tuple[Any, str, int]] = [
     (Separator, "separate", 1),
     (torch, "save", 0),
 ]
-"""Functions in whose calls to die, after a number of others: step, checkpoint, validation, checkpoint."""
+"""Functions during which to die, each after a number of calls: step, checkpoint, validation, checkpoint."""
 
 save, backward = torch.save, Trainer.backward
 
@@ -41,7 +41,7 @@ def saving_gradients(self: Trainer, stems: torch.Tensor, known: torch.Tensor) ->
 
 
 def dying(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
-    """The function, but the process is killed in a call after so many others."""
+    """Wrap a function so that the process is killed during a call, once a number of calls have succeeded."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls

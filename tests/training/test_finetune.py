@@ -1,4 +1,4 @@
-"""The start of a fine-tuning: what is carried over, what is new, and what is refused."""
+"""Preparing fine-tuning: what is inherited, what is new, and what is rejected."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_new_sources_are_drawn_as_in_a_new_network(trained: str) -> None:
 
 
 def test_new_sources_have_the_weights_of_a_new_network(hybrid: str) -> None:
-    """With the scale that the class gives them."""
+    """They have the scale with which the network initialises them."""
     model, _ = initialise(hybrid, ["guitar", "vocals"], seed=3)
     torch.manual_seed(3)
     fresh = HDemucs(["guitar", "vocals"], **HYBRID)

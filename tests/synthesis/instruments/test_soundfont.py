@@ -54,7 +54,7 @@ def test_notes_outside_the_window_or_the_keyboard_are_skipped(font):
 
 
 @pytest.mark.usefixtures("tiny_fluidsynth")
-def test_another_file_is_refused(tmp_path):
+def test_another_file_is_rejected(tmp_path):
     path = tmp_path / "other.sf2"
     path.write_bytes(b"nothing")
     with pytest.raises(SynthesisError, match=r"other\.sf2: not a soundfont .* reinstall"):

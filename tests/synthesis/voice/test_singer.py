@@ -125,7 +125,7 @@ def test_analyses_are_cached_until_recordings_change(robin, monkeypatch):
     other.unlink()
 
 
-def test_speech_without_syllables_is_refused(tmp_path):
+def test_speech_without_syllables_is_rejected(tmp_path):
     for name, samples in (
         ("quiet", np.zeros(8000)),
         ("noise", np.random.default_rng(0).normal(0, 0.1, 8000)),
@@ -205,7 +205,7 @@ def test_every_style_is_audible(robin, style):
     assert level(between(sung, 0.5, 1.9)) > LEVEL - 8
 
 
-def test_an_unknown_style_is_refused(robin):
+def test_an_unknown_style_is_rejected(robin):
     with pytest.raises(SynthesisError, match=r"yodelled.*sung"):
         sing(MELODY, 1.0, robin, np.random.default_rng(0), style="yodelled")
 

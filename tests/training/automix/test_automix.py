@@ -396,7 +396,7 @@ def test_a_scan_finds_remixes_and_songs_to_validate_on(songs, tmp_path):
     assert not found.problems
 
 
-def test_impossible_requests_are_refused(songs, tmp_path):
+def test_impossible_requests_are_rejected(songs, tmp_path):
     with pytest.raises(TrainingError, match="is not a folder"):
         automix([tmp_path / "nowhere"], tmp_path, songs=1)
     with pytest.raises(OptionError, match="choose another output folder"):

@@ -252,7 +252,7 @@ def test_channels_are_flipped_in_stereo_only():
         assert torch.equal(augmented, stems)
 
 
-def test_stems_shorter_than_the_shift_are_refused():
+def test_stems_shorter_than_the_shift_are_rejected():
     stems, known = batch(length=10)
     with pytest.raises(ValueError, match="stems of 10 samples cannot be shifted by up to 10"):
         Augment(shift=10)(stems, known, seeded())

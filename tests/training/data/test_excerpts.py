@@ -186,7 +186,7 @@ def test_excerpts_are_the_same_with_workers(songs: list[TrainingSong]):
         assert torch.equal(known, same_known)
 
 
-def test_empty_excerpts_are_refused(songs: list[TrainingSong]):
+def test_empty_excerpts_are_rejected(songs: list[TrainingSong]):
     with pytest.raises(TrainingError, match="make both longer"):
         excerpts(songs, stride=0)
 
@@ -242,7 +242,7 @@ def test_every_epoch_and_every_seed_has_its_own_order():
     assert first != [index for batch in Order(100, 10, seed=1).batches(0) for _, index in batch]
 
 
-def test_impossible_orders_are_refused():
+def test_impossible_orders_are_rejected():
     with pytest.raises(TrainingError, match="batch_size 5 cannot be divided among 2 processes"):
         Order(10, 5, 0, world=2)
     with pytest.raises(TrainingError, match="no excerpts"):

@@ -163,7 +163,7 @@ def test_results_are_the_same_in_every_call_and_process():
     assert len({*digests}) == 1
 
 
-def test_stems_of_the_wrong_length_are_refused():
+def test_stems_of_the_wrong_length_are_rejected():
     with pytest.raises(ValueError, match=r"100 samples need stems of \d+ samples, not 100"):
         Change(1.1, 0).apply(torch.zeros(1, 2, 100), 100, RATE)
 
