@@ -19,7 +19,8 @@ from hdemucs.errors import HDemucsError
 if TYPE_CHECKING:
     from hdemucs.apply import Options, Progress
     from hdemucs.pretrained import load_model
-    from hdemucs.separator import Format, Separator, Stems, separate
+    from hdemucs.separator import Separator, separate
+    from hdemucs.stems import Format, Stems
 
 try:
     __version__ = version("hdemucs")
@@ -28,11 +29,11 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 _HOMES = {
-    "Format": "separator",
+    "Format": "stems",
     "Options": "apply",
     "Progress": "apply",
     "Separator": "separator",
-    "Stems": "separator",
+    "Stems": "stems",
     "load_model": "pretrained",
     "separate": "separator",
 }

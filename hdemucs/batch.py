@@ -18,7 +18,8 @@ from hdemucs import audio
 from hdemucs.apply import Progress
 from hdemucs.errors import Cancelled, HDemucsError
 from hdemucs.existing import Existing, existing_stems, writable_places
-from hdemucs.separator import Format, Separator
+from hdemucs.separator import Separator
+from hdemucs.stems import Format
 from hdemucs.tracks import DEFAULT_TEMPLATE, Track, clashes, mark, plan, template_format
 
 

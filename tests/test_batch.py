@@ -17,7 +17,8 @@ from hdemucs.batch import (
 )
 from hdemucs.errors import AudioError, Cancelled, OptionError, StemsExistError
 from hdemucs.existing import Existing
-from hdemucs.separator import Format, Separator
+from hdemucs.separator import Separator
+from hdemucs.stems import Format
 from hdemucs.tracks import Track, find_tracks
 from tests.audio.signals import noise
 from tests.conftest import TINY_RATE, tiny_network

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
     from hdemucs.datasets.songs import songs_in
     from hdemucs.evaluation.metrics.sdr import sdr
-    from hdemucs.separator import Separator, Stems
+    from hdemucs.separator import Separator
+    from hdemucs.stems import Stems
     from hdemucs.tracks import mark
 
     separator = Separator(args.model)

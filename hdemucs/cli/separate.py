@@ -30,7 +30,8 @@ from hdemucs.tracks import DEFAULT_TEMPLATE, Track, check_not_url, find_tracks, 
 
 if TYPE_CHECKING:
     from hdemucs.batch import BatchEvent, TrackOutcome
-    from hdemucs.separator import Format, Separator
+    from hdemucs.separator import Separator
+    from hdemucs.stems import Format
 
 DEFAULT_FORMAT = next(iter(WRITABLE))
 
@@ -188,7 +189,8 @@ def _names(text: str) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     """Run `hdemucs separate`."""
     tracks = find_tracks(args.inputs, args.out)
-    from hdemucs.separator import Format, Separator
+    from hdemucs.separator import Separator
+    from hdemucs.stems import Format
 
     format = Format(
         args.format or template_format(args.filename) or DEFAULT_FORMAT, args.bits, args.bitrate, args.clip
