@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hdemucs.audio.blocks import BLOCK_LENGTH, regroup
-from hdemucs.audio.codecs import RATES
+from hdemucs.audio.rates import RATES
 from hdemucs.errors import AudioError
 
 # More channels than any recording of music has: beyond it, an array is more likely [samples, channels].

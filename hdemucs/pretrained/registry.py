@@ -211,14 +211,15 @@ def _parse_dataclass(value: Any, kind: Any, where: str) -> Any:
 
 
 @functools.cache
-def _registry() -> Mapping[str, Card]:
+def registry() -> Mapping[str, Card]:
+    """Cards of all models by name, those that ship with hdemucs first."""
     found = [read_card(path) for path in sorted(CARDS.glob("*.yaml"))]
     return {card.name: card for card in sorted(found, key=lambda card: not card.shipped)}
 
 
 def cards() -> list[Card]:
     """Cards of all models: those that ship with hdemucs first, each group sorted by name."""
-    return list(_registry().values())
+    return list(registry().values())
 
 
 def get_card(name: str) -> Card:
@@ -228,11 +229,11 @@ def get_card(name: str) -> Card:
         UnknownModelError: No model has this name. The message suggests the most similar name or, for a model
             of demucs that this library cannot load, the registered model that comes closest.
     """
-    registry = _registry()
-    if name in registry:
-        return registry[name]
+    known = registry()
+    if name in known:
+        return known[name]
     if name in UNSUPPORTED:
         kind, closest = UNSUPPORTED[name]
         raise UnknownModelError(f"{name} is not supported: {kind} cannot be loaded; use {closest} instead")
-    remedy = hint(name, registry) or f"; `hdemucs models` lists all {len(registry)}"
+    remedy = hint(name, known) or f"; `hdemucs models` lists all {len(known)}"
     raise UnknownModelError(f"there is no model named {name!r}{remedy}")

@@ -32,7 +32,7 @@ def folder(registry: dict[str, Card], tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("torch.hub._hub_dir", None)
-    monkeypatch.setattr("hdemucs.pretrained.registry._registry", lambda: registry)
+    monkeypatch.setattr("hdemucs.pretrained.registry.registry", lambda: registry)
     monkeypatch.setattr("hdemucs.synthesis.dataset.make", make_tones)
     for module in ("song", "dataset"):
         monkeypatch.setattr(f"hdemucs.synthesis.{module}.require_sounds", lambda held_out=False: None)

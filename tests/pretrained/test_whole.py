@@ -32,7 +32,7 @@ def card(
         body = path.read_bytes()
         files.append(ModelFile(server.add(f"/{path.name}", body), hashlib.sha256(body).hexdigest()))
     card = replace(make_card(), files=tuple(files), weights=WEIGHTS, segment=5.0)
-    monkeypatch.setattr("hdemucs.pretrained.registry._registry", lambda: {card.name: card})
+    monkeypatch.setattr("hdemucs.pretrained.registry.registry", lambda: {card.name: card})
     return card
 
 
@@ -54,7 +54,7 @@ def test_name_becomes_a_bag(card: Card, cache: Path):
 
 def test_single_member_is_not_a_bag(card: Card, monkeypatch: pytest.MonkeyPatch):
     single = replace(card, files=card.files[:1], weights=None)
-    monkeypatch.setattr("hdemucs.pretrained.registry._registry", lambda: {single.name: single})
+    monkeypatch.setattr("hdemucs.pretrained.registry.registry", lambda: {single.name: single})
     model = load_model("tiny")
     assert isinstance(model, HDemucs)
     assert model.name == "tiny"

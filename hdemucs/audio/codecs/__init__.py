@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
+from hdemucs.audio.rates import RATES
 from hdemucs.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
@@ -69,9 +70,6 @@ class Codec:
         source: AudioSource | None = _module(self.reader).open_file(path, stream)
         return source
 
-
-RATES = range(1_000, 768_001)
-"""Sample rates of audio in Hz; beyond them, a header is broken: resampling 3 Hz would take days."""
 
 CODECS = (
     Codec(
