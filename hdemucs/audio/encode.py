@@ -27,8 +27,8 @@ class StemWriter:
     then there are hidden files `.NAME.XXXXXXXX.part` beside them, which any exception removes. Folders are
     created as needed; existing files are replaced.
 
-    Stems that exceed full scale are turned down together, so that they still add up to the mixture. The peak
-    is known only at the end: until then the stems lie in the hidden files as float32, and are encoded when
+    Stems that exceed full scale are turned down together, so that the levels among them are kept. The peak is
+    known only at the end: until then the stems lie in the hidden files as float32, and are encoded when
     the block ends. Where nothing can be turned down ("32f", or another `clip`), they are encoded right away.
 
     Args:
