@@ -165,6 +165,13 @@ def test_tags(tmp_path: Path):
     assert audio.open(tmp_path / "song.flac").tags == {"title": "Für Ännchen", "track": "3"}
 
 
+def test_tags_that_cannot_be_decoded(tmp_path: Path):
+    path = tmp_path / "song.m4a"
+    encode_libav(path, [tones(RATE, 0.2)], RATE, "aac", "ipod", {"title": "Für"})
+    path.write_bytes(path.read_bytes().replace("ü".encode(), b"\xfc\xfc"))
+    assert audio.open(path).tags == {"title": "F\ufffd\ufffdr"}
+
+
 def test_a_name_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     for name in ["-", "song.raw", "http:song", "日本 %d.mp3"]:

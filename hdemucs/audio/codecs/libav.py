@@ -30,6 +30,8 @@ _EXACT_CODECS = ("alac", "flac", "mp3", "pcm_")
 
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _LONGEST_FRAME = 1441 + 1  # bytes of an MP3's frame, at 320 kbit/s and 32 kHz, with padding
+# PyAV 19 and newer keep undecodable bytes of tags so without being told, and no longer take the argument.
+_KEEP_BYTES = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
 # Seconds by which a header may count an encoder's delay and padding as music.
 _LEEWAY = 0.5
 
@@ -112,7 +114,10 @@ def open_file(path: Path, stream: int) -> AudioSource:
         seconds = _seconds(container, audio)
         stated = _states_duration(path, container)
         cut = container.format.name == "ogg" and pages.lacks_end(path)
-        tags = known_tags({**container.metadata, **audio.metadata})
+        tags = {
+            key: text.encode(errors="surrogateescape").decode(errors="replace")
+            for key, text in known_tags({**container.metadata, **audio.metadata}).items()
+        }
         count = len(streams)
         # Headers are not always right (AAC with spectral band replication states half of the rate); decoded
         # frames are.
@@ -158,7 +163,7 @@ def _opened(path: Path, name: str) -> Iterator[InputContainer]:
         options = {"protocol_whitelist": "none"}
         with (
             _File(io.FileIO(path)) as file,
-            av.open(file, options=options, metadata_errors="replace") as container,
+            av.open(file, options=options, **_KEEP_BYTES) as container,
         ):
             yield container
     except (FFmpegError, OSError) as error:
