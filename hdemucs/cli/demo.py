@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdemucs.cli.options import add_existing, in_flags
-from hdemucs.cli.output import advice, make_table, note, print_table
+from hdemucs.cli.output import advice, make_table, note, plain, print_table, printable
 from hdemucs.errors import StemsExistError
 from hdemucs.pretrained import DEFAULT_MODEL, model_name
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     baseline = sdr(true, mixture.expand_as(true))
     rows = make_table("stem", "SDR", "of the mixture itself", "file")
     for stem, score, before in zip(stems, scores.tolist(), baseline.tolist(), strict=True):
-        rows.add_row(stem, f"{score:.1f} dB", f"{before:.1f} dB", str(files[stem]))
+        rows.add_row(stem, f"{score:.1f} dB", f"{before:.1f} dB", plain(printable(str(files[stem]))))
     rows.add_row("mean", f"{scores.mean():.1f} dB", f"{baseline.mean():.1f} dB", "")
     print_table(rows)
     seconds = mixture.shape[-1] / rate

@@ -27,7 +27,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+        see = " See" if message.endswith("?") else "; see"
+        note(f"{self.prog}: {' '.join(message.splitlines())}{see} `{self.prog} --help`")
+        self.exit(2)
 
 
 @contextmanager
@@ -40,23 +42,37 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 
 def make_table(*columns: str) -> Any:
-    """Table without lines between its cells."""
+    """Table without lines between its cells; the first column holds names, which are not broken."""
     from rich.table import Table
 
     rows = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        rows.add_column(column, overflow="fold")
+    for index, column in enumerate(columns):
+        rows.add_column(column, overflow="fold", no_wrap=index == 0)
     return rows
 
 
 def print_table(rows: Any) -> None:
-    """Print a table, as wide as the terminal; elsewhere as wide as it needs to be, so that no line is cut."""
+    """Print a table, as wide as the terminal; elsewhere as wide as it needs to be, so that no line is cut.
+
+    Where the terminal is too narrow for a table without broken words, each row is printed as a list.
+    """
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         console.width = max(1, console.measure(rows, options=console.options.update(max_width=2**16)).maximum)
-    console.print(rows)
+    drawn = {segment.text for line in console.render_lines(rows) for segment in line}
+    names = [str(column.header) for column in rows.columns]
+    table = [list(map(str, row)) for row in zip(*(column.cells for column in rows.columns), strict=True)]
+    words = " ".join(" ".join(row) for row in (names, *table)).split()
+    if set(words) <= set(" ".join(drawn).split()):
+        console.print(rows)
+        return
+    for name, *cells in table:
+        print(wrapped(name, console.width))
+        for header, cell in zip(names[1:], cells, strict=True):
+            if cell:
+                print(wrapped(f"  {header}: {cell}", console.width, indent=4))
 
 
 def plain(text: str) -> Any:
@@ -99,17 +115,17 @@ def wrapped(text: str, width: int | None, indent: int = 0) -> str:
         width: Number of columns.
         indent: Number of spaces before the second line and those that follow.
     """
-    if width is None or _columns(text) <= width:
+    if width is None or columns(text) <= width:
         return text
     lines = [""]
-    for word in re.findall(r"[^ /]*[ /]*", text):
-        if lines[-1].strip() and _columns(lines[-1]) + _columns(word.rstrip(" ")) > width:
+    for word in re.findall(r"[^ /]+[ /]*|[ /]+", text):
+        if lines[-1].strip() and columns(lines[-1]) + columns(word.rstrip(" ")) > width:
             lines.append(" " * indent)
         lines[-1] += word
     return "\n".join(line.rstrip(" ") for line in lines)
 
 
-def _columns(text: str) -> int:
+def columns(text: str) -> int:
     """Columns that a text takes on a terminal: Chinese and Japanese characters take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
@@ -149,10 +165,12 @@ def progress_bar(quiet: bool = False) -> Any:
     from rich.table import Column
 
     console = Console(stderr=True)
+    # A long title leaves room for the bar and the time.
+    longest = min(30, console.width // 3)
     return Progress(
         # The first segment may take a minute, in which nothing else moves.
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=30)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=longest)),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),

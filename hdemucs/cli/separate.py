@@ -15,6 +15,7 @@ from hdemucs.audio.codecs import BITS, WRITABLE
 from hdemucs.cli.options import add_computation, add_existing, computation, in_flags
 from hdemucs.cli.output import (
     advice,
+    columns,
     complain,
     first_time,
     note,
@@ -283,11 +284,21 @@ def _print_outcomes(outcomes: Sequence[TrackOutcome]) -> None:
     for outcome in outcomes:
         if outcome.status != "failed":
             print(wrapped(f"{printable(str(outcome.track.path))}: {_result(outcome)}", width))
-            for path in outcome.stems.values():
-                print(wrapped(f"  {printable(str(path))}", width, indent=4))
+            _print_files([*outcome.stems.values()], width)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
         note(f"{failed} of {len(outcomes)} tracks failed")
+
+
+def _print_files(paths: Sequence[Path], width: int | None) -> None:
+    """Print paths, one a line; as names below their folder if the terminal is too narrow for that."""
+    lines = [f"  {printable(str(path))}" for path in paths]
+    folders = {path.parent for path in paths}
+    if width is not None and len(folders) == 1 and max(map(columns, lines)) > width:
+        print(wrapped(f"  {printable(str(folders.pop()))}/", width, indent=2))
+        lines = [f"    {printable(path.name)}" for path in paths]
+    for line in lines:
+        print(wrapped(line, width, indent=4))
 
 
 def _result(outcome: TrackOutcome) -> str:
