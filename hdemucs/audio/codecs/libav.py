@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -31,7 +32,9 @@ _EXACT_CODECS = ("alac", "flac", "mp3", "pcm_")
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _LONGEST_FRAME = 1441 + 1  # bytes of an MP3's frame, at 320 kbit/s and 32 kHz, with padding
 # PyAV 19 and newer keep undecodable bytes of tags so without being told, and no longer take the argument.
-_KEEP_BYTES = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
+_KEEP_BYTES: dict[str, Any] = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
+)
 # Seconds by which a header may count an encoder's delay and padding as music.
 _LEEWAY = 0.5
 
