@@ -361,7 +361,10 @@ def test_a_truncated_mp3_is_separated_up_to_its_end(separate: Run, tmp_path: Pat
     track = result.json["tracks"][0]
     assert track["seconds"] == pytest.approx(3, abs=0.3)
     (warning,) = track["warnings"]
-    assert warning.startswith(f"{song} ends early, at {track['seconds']:.1f} s of 6.0 s")
+    early, _, whole = warning.partition(" s of ")
+    assert early == f"{song} ends early, at {track['seconds']:.1f}"
+    # FFmpeg 7.0 counts the encoder's delay and padding, which newer versions leave out.
+    assert float(whole.split()[0]) == pytest.approx(6, abs=0.2)
     assert f"hdemucs: warning: {warning}\n" in result.err
     result = separate(song, "--overwrite", "--strict")
     assert (result.status, result.err) == (1, f"hdemucs: {warning}\n")

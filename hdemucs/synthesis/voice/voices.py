@@ -162,7 +162,7 @@ PROVENANCE: dict[str, Provenance] = {
     ),
     "klettres": Provenance(
         "apt klettres-data",
-        "contributors of KLettres, a speaker a language",
+        "contributors of KLettres, one speaker per language",
         "GPL-2+",
         _COPYRIGHT.format("klettres-data"),
         True,
@@ -170,7 +170,7 @@ PROVENANCE: dict[str, Provenance] = {
     ),
     "ktuberling": Provenance(
         "apt ktuberling-data",
-        "contributors of KTuberling, a speaker a language",
+        "contributors of KTuberling, one speaker per language",
         "GPL-2+",
         _COPYRIGHT.format("ktuberling-data"),
         True,
