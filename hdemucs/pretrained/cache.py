@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
-
 from hdemucs.errors import CheckpointError, DownloadError, one_line
 from hdemucs.files import sha256, user_cache
 from hdemucs.pretrained.registry import Card, ModelFile
@@ -74,6 +72,9 @@ def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
     try:
         # The lock is taken only if needed, so that a complete cache may be read-only.
         if not _is_intact(target, file):
+            # Imported here: most runs download nothing, and it takes a tenth of the time of `hdemucs --help`.
+            from filelock import FileLock
+
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_name(f".{target.name}.lock")):
                 if not _is_intact(target, file):

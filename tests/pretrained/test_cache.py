@@ -206,7 +206,7 @@ def test_complete_cache_may_be_read_only(
     def refuse(*_: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr("hdemucs.pretrained.cache.FileLock", refuse)
+    monkeypatch.setattr("filelock.FileLock", refuse)
     assert download(card, progress=False) == [cache / "a.th"]
     (cache / "a.th").unlink()
     assert "is not writable" in fail(card)
