@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.plane import AudioPlane
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -260,8 +261,9 @@ def _planar(frame: AudioFrame) -> np.ndarray:
     if not frame.format.is_planar:
         packed = np.frombuffer(bytes(frame.planes[0]), dtype, frame.samples * channels)
         return packed.reshape(frame.samples, channels).T
-    # PyAV's own conversion takes whatever follows FFmpeg's list of 8 or more planes for planes, and crashes.
-    return np.stack([np.frombuffer(bytes(plane), dtype, frame.samples) for plane in frame.planes[:channels]])
+    # `frame.planes` takes whatever follows FFmpeg's list of 8 or more planes for planes: it crashes or raises.
+    planes = [AudioPlane(frame, channel) for channel in range(channels)]
+    return np.stack([np.frombuffer(bytes(plane), dtype, frame.samples) for plane in planes])
 
 
 class _File(io.BufferedReader):
