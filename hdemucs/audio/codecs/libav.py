@@ -261,7 +261,7 @@ def _planar(frame: AudioFrame) -> np.ndarray:
     if not frame.format.is_planar:
         packed = np.frombuffer(bytes(frame.planes[0]), dtype, frame.samples * channels)
         return packed.reshape(frame.samples, channels).T
-    # `frame.planes` takes whatever follows FFmpeg's list of 8 or more planes for planes: it crashes or raises.
+    # `frame.planes` takes whatever follows FFmpeg's list of 8 or more planes for planes: it may crash.
     planes = [AudioPlane(frame, channel) for channel in range(channels)]
     return np.stack([np.frombuffer(bytes(plane), dtype, frame.samples) for plane in planes])
 
