@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hdemucs import audio
 from hdemucs.apply import ProgressCallback, apply, make_options
-from hdemucs.checkpoint import as_model
+from hdemucs.checkpoint import Bundle, as_model
 from hdemucs.errors import AudioError, OptionError
 from hdemucs.model import Model
 from hdemucs.pretrained import DEFAULT_MODEL, load_model
@@ -63,7 +63,8 @@ class Separator:
 
     Args:
         model: Name of a registered model (see `hdemucs models`), path of a model file, `hf://user/repo`, or a
-            model, which may be an `HDemucs` of torchaudio.
+            model, which may be an `HDemucs` of torchaudio or one of its bundles, such as
+            `torchaudio.pipelines.HDEMUCS_HIGH_MUSDB`, whose weights torchaudio downloads the first time.
         stems: Sources of the model to return; None for all.
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
             It cannot be combined with `stems`.
@@ -72,13 +73,13 @@ class Separator:
     Raises:
         UnknownModelError: There is no such model.
         DownloadError: The model cannot be downloaded.
-        CheckpointError: The model file is damaged or unsafe.
+        CheckpointError: The model file is damaged or unsafe, or what is given is not a model.
         OptionError: Options contradict one another, or the model does not have a stem.
     """
 
     def __init__(
         self,
-        model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
+        model: str | PathLike[str] | Model | nn.Module | Bundle = DEFAULT_MODEL,
         *,
         stems: Sequence[str] | None = None,
         two_stems: str | None = None,
@@ -244,7 +245,7 @@ def separate(
     source: Source,
     sample_rate: int | None = None,
     *,
-    model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
+    model: str | PathLike[str] | Model | nn.Module | Bundle = DEFAULT_MODEL,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
     strict: bool = False,
