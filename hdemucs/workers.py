@@ -20,7 +20,11 @@ Result = TypeVar("Result")
 
 @contextmanager
 def worker_pool(
-    jobs: int, *, remedy: str = "use fewer jobs", torch_threads: int | None = None
+    jobs: int,
+    *,
+    remedy: str = "use fewer jobs",
+    torch_threads: int | None = None,
+    finish_tasks: bool = True,
 ) -> Iterator[ProcessPoolExecutor]:
     """Pool of worker processes, spawned rather than forked: torch's threads do not survive a fork.
 
@@ -30,13 +34,13 @@ def worker_pool(
         jobs: Number of processes, at least 1.
         remedy: End of the error message if a worker is killed.
         torch_threads: Number of threads that torch may use in each worker; None does not import torch.
+        finish_tasks: Whether Ctrl-C lets workers finish the tasks that have started, rather than end at once.
 
     Raises:
         WorkerError: A worker was killed from outside.
     """
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), start_worker, initargs=(torch_threads,)
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, start_worker, initargs=(torch_threads, finish_tasks))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -70,9 +74,14 @@ def as_done(
             future.cancel()
 
 
-def start_worker(torch_threads: int | None = None) -> None:
-    """Prepare a worker: Ctrl-C reaches it too, but only its parent decides what to do then."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def start_worker(torch_threads: int | None = None, finish_tasks: bool = True) -> None:
+    """Prepare a worker: Ctrl-C reaches it too, but only its parent decides what to do then.
+
+    Args:
+        torch_threads: Number of threads that torch may use; None does not import torch.
+        finish_tasks: Whether to ignore Ctrl-C, rather than end without a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN if finish_tasks else signal.SIG_DFL)
     if torch_threads is not None:
         import torch
 
