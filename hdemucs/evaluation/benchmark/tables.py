@@ -26,7 +26,8 @@ class ScoreTable:
 
 def decibels(value: float) -> str:
     """A score in dB with two decimals; a dash if it is NaN."""
-    return "-" if value != value else f"{value:.2f}"
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return "-" if value != value else f"{round(value, 2) + 0:.2f}"
 
 
 def songs_in_words(count: int) -> str:
