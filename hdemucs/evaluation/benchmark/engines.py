@@ -128,7 +128,7 @@ class MusevalEngine:
         return targets
 
     def workers(self, jobs: int) -> AbstractContextManager[Executor]:
-        remedy = "use fewer jobs, or the engine hdemucs, which needs a quarter of museval's memory"
+        remedy = "use fewer jobs, or the engine hdemucs, which needs a fifth of the memory"
         return worker_pool(jobs, remedy=remedy, torch_threads=1, finish_tasks=False)
 
 

@@ -50,7 +50,7 @@ def evaluate(
             that runs cannot be mixed up.
         engine: What computes BSS Eval; None for this library's own.
         jobs: Songs scored at once, while the next one is separated. With 1, two songs are in memory: one
-            of four minutes with four stereo stems takes 1.5 GB while it is scored (5 GB by museval), and
+            of four minutes with four stereo stems takes 1.5 GB while it is scored (8 GB by museval), and
             0.4 GB besides the model's own while it is separated.
         progress: Called before each song with the number of songs before it and its name.
 
