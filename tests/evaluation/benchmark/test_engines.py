@@ -27,6 +27,7 @@ def numbers(targets: list[dict[str, Any]]) -> torch.Tensor:
     )
 
 
+@pytest.mark.slow
 def test_engines_agree() -> None:
     """To 0.001 dB on music, in the same schema; a window in which a source is silent has no score."""
     import_museval()
