@@ -35,7 +35,8 @@ class TrackOutcome:
         gain: Factor by which all stems were multiplied to stay within full scale; None unless they were
             written.
         error: Why the track failed; None unless it did.
-        warnings: What is wrong with a track that was written nevertheless: it ends before it should.
+        warnings: What went wrong with a track that was separated nevertheless, one line each: it ends before
+            it should, or memory ran out.
     """
 
     track: Track
