@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from numbers import Real
 from os import PathLike
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from hdemucs import audio
 from hdemucs.apply import ProgressCallback, apply, make_options
-from hdemucs.apply.devices import is_out_of_memory
+from hdemucs.apply.devices import copy_to, is_out_of_memory, other_gpus
 from hdemucs.checkpoint import as_model
 from hdemucs.errors import AudioError, OptionError
 from hdemucs.model import Model
@@ -100,6 +101,28 @@ class Separator:
     def sample_rate(self) -> int:
         """Sample rate of the stems in Hz."""
         return self.model.sample_rate
+
+    def share(self, tracks: int) -> list[Separator]:
+        """Separators with which to separate tracks at the same time, each in a thread of its own.
+
+        Args:
+            tracks: Number of tracks there are.
+
+        Returns:
+            No more separators than `jobs` and tracks. On a CPU, they share the model and the jobs; on CUDA,
+            each has a GPU of its own with a copy of the model.
+        """
+        count = max(1, min(self.options.jobs, tracks))
+        devices = [self.device] * count
+        if self.device.type != "cpu":
+            devices = [self.device, *other_gpus(self.device)][:count]
+        each = [copy(self) for _ in devices]
+        for separator, device in zip(each, devices, strict=True):
+            separator.device = device
+            separator.options = replace(self.options, jobs=self.options.jobs // len(each))
+            if device != self.device:
+                separator.model = copy_to(self.model, device)
+        return each
 
     def separate(
         self,

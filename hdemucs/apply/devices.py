@@ -2,11 +2,14 @@
 
 import contextlib
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from hdemucs.errors import OptionError
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 CPU = torch.device("cpu")
 ACCELERATORS = ("cuda", "mps", "xpu")
@@ -45,6 +48,14 @@ def _working(name: str | torch.device) -> torch.device | None:
     return device
 
 
+def other_gpus(device: torch.device) -> list[torch.device]:
+    """The other GPUs of a machine, if the device is CUDA without a number: `cuda:1` asks for just that."""
+    if device.type != "cuda" or device.index is not None:
+        return []
+    first = torch.cuda.current_device()
+    return [torch.device("cuda", index) for index in range(torch.cuda.device_count()) if index != first]
+
+
 def streams(device: torch.device) -> int:
     """Number of threads that keep a device busy: one computes while the other's tensors are copied.
 
@@ -68,7 +79,7 @@ def place(model: nn.Module, device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
+def copy_to(model: ModelT, device: torch.device) -> ModelT:
     """Copy a model to another device, without needing memory on its own, and leave the original alone."""
     tensors = {id(weight): weight.detach().to(device, copy=True) for weight in model.buffers()}
     for weight in model.parameters():

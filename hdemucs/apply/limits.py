@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -177,4 +176,4 @@ class Runner:
     @cached_property
     def _copy(self) -> Network:
         """The network on the CPU: a copy, since other threads may still be using the original."""
-        return cast(Network, devices.copy_to(self._network, devices.CPU))
+        return devices.copy_to(self._network, devices.CPU)

@@ -1,7 +1,7 @@
 """What runs beside the model: threads that compute batches, and a thread that decodes ahead of them."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def in_order(
             future.cancel()
 
 
-def read_ahead(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+def read_ahead(blocks: Iterable[Tensor]) -> Generator[Tensor, None, None]:
     """The same blocks, produced by a thread up to `READ_AHEAD` blocks before they are needed."""
     iterator = iter(blocks)
     thread = ThreadPoolExecutor(1)

@@ -79,13 +79,15 @@ def convert_live(
         Blocks `[channels, n]`, float32; those of another sample rate come some hundredths of a second late.
 
     Raises:
-        AudioError: While iterating: a block is not audio, or has samples that are NaN, infinite or absurdly
-            loud.
+        AudioError: The sample rate cannot be that of audio. While iterating: a block is not audio, or has
+            samples that are NaN, infinite or absurdly loud.
     """
-    sources = (from_samples(block, old_rate, "<stream>") for block in blocks)
+    name = "<stream>"
+    rate = from_samples([], old_rate, name).sample_rate
+    sources = (from_samples(block, rate, name) for block in blocks)
     samples = (block for source in sources for block in source.blocks())
-    remixed = (remix(block, channels) for block in _finite(samples, "<stream>", old_rate))
-    return resample(remixed, old_rate, sample_rate, block_length=1)
+    remixed = (remix(block, channels) for block in _finite(samples, name, rate))
+    return resample(remixed, rate, sample_rate, block_length=1)
 
 
 def _finite(blocks: Iterable[Tensor], name: str, sample_rate: int) -> Iterator[Tensor]:
