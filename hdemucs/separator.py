@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hdemucs import audio
 from hdemucs.apply import ProgressCallback, apply, make_options
-from hdemucs.apply.devices import copy_to, is_out_of_memory, other_gpus
+from hdemucs.apply.devices import all_gpus, copy_to, is_out_of_memory
 from hdemucs.checkpoint import as_model
 from hdemucs.errors import AudioError, OptionError
 from hdemucs.model import Model
@@ -113,14 +113,12 @@ class Separator:
             each has a GPU of its own with a copy of the model.
         """
         count = max(1, min(self.options.jobs, tracks))
-        devices = [self.device] * count
-        if self.device.type != "cpu":
-            devices = [self.device, *other_gpus(self.device)][:count]
+        devices = [self.device] * count if self.device.type == "cpu" else all_gpus(self.device)[:count]
         each = [copy(self) for _ in devices]
         for separator, device in zip(each, devices, strict=True):
             separator.device = device
             separator.options = replace(self.options, jobs=self.options.jobs // len(each))
-            if device != self.device:
+            if device != devices[0]:
                 separator.model = copy_to(self.model, device)
         return each
 

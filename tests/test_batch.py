@@ -275,8 +275,8 @@ def test_jobs_are_shared_between_tracks(tracks: int, jobs: int, expected: list[i
 @pytest.mark.parametrize(
     ("device", "jobs", "expected"),
     [
-        ("cuda", 9, ["cuda", "cuda:0", "cuda:2"]),
-        ("cuda", 2, ["cuda", "cuda:0"]),
+        ("cuda", 9, ["cuda:1", "cuda:0", "cuda:2"]),
+        ("cuda", 2, ["cuda:1", "cuda:0"]),
         ("cuda:1", 9, ["cuda:1"]),
         ("mps", 9, ["mps"]),
     ],

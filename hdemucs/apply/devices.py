@@ -48,12 +48,20 @@ def _working(name: str | torch.device) -> torch.device | None:
     return device
 
 
-def other_gpus(device: torch.device) -> list[torch.device]:
-    """The other GPUs of a machine, if the device is CUDA without a number: `cuda:1` asks for just that."""
-    if device.type != "cuda" or device.index is not None:
-        return []
-    first = torch.cuda.current_device()
-    return [torch.device("cuda", index) for index in range(torch.cuda.device_count()) if index != first]
+def numbered(device: torch.device) -> torch.device:
+    """The GPU that `cuda` stands for in this thread: in another thread, it may be a different one."""
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def all_gpus(device: torch.device) -> list[torch.device]:
+    """All GPUs of a machine, its own first, if the device is CUDA without a number; else just the device."""
+    own = numbered(device)
+    if own == device:
+        return [device]
+    every = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [own, *(gpu for gpu in every if gpu != own)]
 
 
 def streams(device: torch.device) -> int:

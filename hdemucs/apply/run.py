@@ -79,7 +79,7 @@ def apply(
     keep_freed_memory()
     if live:
         options = replace(options, batch_size=1, jobs=1)
-    device = _place(model, options.torch_device(), notice)
+    device = _place(model, devices.numbered(options.torch_device()), notice)
     passes = _passes(model, sources, options, length)
     longest = max(current.segment_length for current in passes)
     limits = MemoryLimits(device, options.batch_size, longest, model.sample_rate, notice)
