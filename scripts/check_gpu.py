@@ -2,10 +2,10 @@
 
 On each device, and in each precision that it has: how much a separated clip differs from the CPU's float32,
 whether memory that runs out is survived, and how many seconds of audio the full-size network separates in a
-second, beside `demucs` if that is installed. Its weights are random, which does not change the speed. Several
-second, beside `demucs` if that is installed. Its weights are random, which does not change the speed. If there
-are several CUDA GPUs, they are also timed together, one track each. Prints a Markdown table; the exit status
-is 1 if anything is wrong.
+second, beside `demucs` if that is installed. Its weights are random, which does not change the speed. Where a
+machine has several CUDA GPUs, they are also timed together, one track each. Prints a Markdown table; the exit
+status is 1 if anything is wrong.
+
     .venv/bin/python scripts/check_gpu.py
     .venv/bin/python scripts/check_gpu.py --devices cuda:1 --seconds 600 --json gpu.json
 """
