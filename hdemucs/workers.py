@@ -83,6 +83,9 @@ def start_worker(torch_threads: int | None = None) -> None:
 def thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
     """Pool of threads that share torch's own threads between them.
 
+    Meanwhile, the calling thread makes do with the same share: threads of its own would take the cores from
+    those of the pool.
+
     Args:
         jobs: Number of threads, at least 1.
     """
@@ -90,6 +93,7 @@ def thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
 
     threads = torch.get_num_threads()
     share = max(1, threads // jobs)
+    torch.set_num_threads(share)
     try:
         with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(share,)) as pool:
             yield pool

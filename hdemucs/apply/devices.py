@@ -79,10 +79,9 @@ def enter_stream(device: torch.device) -> None:
 
 
 def place(model: nn.Module, device: torch.device) -> None:
-    """Move a model to a device, in the layout of memory that its convolutions prefer."""
+    """Move a model to a device."""
     model.to(device)
     if device.type == "cuda":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Threads with streams of their own must not start before the weights have arrived.
         torch.cuda.synchronize(device)
 

@@ -35,8 +35,8 @@ class Pool:
 def pool_for(device: torch.device, jobs: int, stack: ExitStack) -> Pool | None:
     """Start the threads that keep a device busy.
 
-    On an accelerator, one more batch is waiting than are at work, so that the device does not wait for the
-    reading and writing around it.
+    One more batch is waiting than are at work, so that none of them waits for the reading and writing around
+    them.
 
     Args:
         device: Device that the batches are computed on.
@@ -50,7 +50,7 @@ def pool_for(device: torch.device, jobs: int, stack: ExitStack) -> Pool | None:
         count = devices.streams(device)
         threads = ThreadPoolExecutor(count, initializer=devices.enter_stream, initargs=(device,))
         return Pool(stack.enter_context(threads), count + 1)
-    return Pool(stack.enter_context(thread_pool(jobs)), jobs) if jobs > 1 else None
+    return Pool(stack.enter_context(thread_pool(jobs)), jobs + 1) if jobs > 1 else None
 
 
 def in_order(
