@@ -207,8 +207,9 @@ class Separator:
         faster than a segment's own part of the audio, `(1 - overlap) * segment` seconds.
 
         The mean and standard deviation of a track, by which `separate` normalises it, are not known before
-        its end; the typical level of music stands in for them. The networks here normalise each segment
-        themselves, so this changes stems by less than 60 dB below them.
+        its end; a typical level of music stands in for them. The networks here normalise each segment
+        themselves, so next to nothing changes: on the clip of `hdemucs demo`, the difference is 90 dB below
+        the stems.
 
         Args:
             blocks: Blocks `[C, L]`, or `[L]` for mono, of any lengths, as a generator that waits for the next
