@@ -1,4 +1,4 @@
-"""Worker processes: started afresh, deaf to Ctrl-C, and cleaned up when their parent is done with them.
+"""Workers: threads, and processes that are started afresh, deaf to Ctrl-C and cleaned up by their parent.
 
 Nothing here forks: a child that is forked after torch has computed in threads hangs at its first computation,
 waiting for threads that only its parent has.
@@ -7,7 +7,7 @@ waiting for threads that only its parent has.
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -86,3 +86,25 @@ def start_worker(torch_threads: int | None = None, finish_tasks: bool = True) ->
         import torch
 
         torch.set_num_threads(torch_threads)
+
+
+@contextmanager
+def thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Pool of threads that share torch's own threads between them.
+
+    Meanwhile, the calling thread makes do with the same share: threads of its own would take the cores from
+    those of the pool.
+
+    Args:
+        jobs: Number of threads, at least 1.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    share = max(1, threads // jobs)
+    torch.set_num_threads(share)
+    try:
+        with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
