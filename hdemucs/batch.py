@@ -6,12 +6,14 @@
 Nothing is printed.
 """
 
+import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal, NoReturn
 
 from hdemucs import audio
@@ -21,6 +23,7 @@ from hdemucs.existing import Existing, existing_stems, writable_places
 from hdemucs.separator import Separator
 from hdemucs.stems import Format
 from hdemucs.tracks import DEFAULT_TEMPLATE, Track, clashes, mark, plan, template_format
+from hdemucs.workers import thread_pool
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class TrackOutcome:
         gain: Factor by which all stems were multiplied to stay within full scale; None unless they were
             written.
         error: Why the track failed; None unless it did.
-        warnings: What is wrong with a track that was written nevertheless: it ends before it should.
+        warnings: What went wrong with a track that was separated nevertheless, one line each: it ends before
+            it should, or memory ran out.
     """
 
     track: Track
@@ -115,7 +119,9 @@ def separate_tracks(
     strict: bool = False,
     on_event: Callable[[BatchEvent], None] | None = None,
 ) -> list[TrackOutcome]:
-    """Separate tracks into files, one after another; a track that fails does not stop the others.
+    """Separate tracks into files; a track that fails does not stop the others.
+
+    As many tracks are separated at the same time as the separator's `jobs`, on a CPU or on as many GPUs.
 
     Args:
         separator: Separator to use.
@@ -126,8 +132,9 @@ def separate_tracks(
         existing: `error` fails a track of which any stem exists; `skip` passes over a track of which all
             stems exist, and writes those that are missing of the others; `overwrite` writes every track.
         strict: Whether a file that ends before it should fails; else it is separated as far as it goes.
-        on_event: Called when a track starts, after each chunk, and when a track is finished. It may stop the
-            batch with `event.cancel()`; the track at work then leaves no files.
+        on_event: Called when a track starts, after each chunk, and when a track is finished; with several
+            jobs, from several threads, but never by two at once. It may stop the batch with `event.cancel()`;
+            the tracks at work then leave no files.
 
     Returns:
         One outcome per track, in order.
@@ -146,25 +153,50 @@ def separate_tracks(
         for track, error in zip(tracks, clashes(tracks, plans), strict=True)
     ]
     lengths = [_header_seconds(track) for track in tracks]
-    *starts, total = accumulate(lengths, initial=0.0)
+    done, total = [0.0] * len(tracks), sum(lengths)
+    lock = threading.Lock()
+    stopped_by: list[BaseException] = []
 
-    outcomes: list[TrackOutcome] = []
-    for index, (track, paths, start, length) in enumerate(zip(tracks, plans, starts, lengths, strict=True)):
-        place: dict[str, Any] = {"track": track, "index": index, "count": len(tracks), "total": total}
+    def say(kind: Callable[..., BatchEvent], index: int, fraction: float, **details: Any) -> None:
+        with lock:
+            if stopped_by:
+                raise Cancelled("cancelled while another track was being separated")
+            done[index] = max(done[index], fraction * lengths[index])
+            place = {"track": tracks[index], "index": index, "count": len(tracks), "total": total}
+            try:
+                tell(kind(**place, done=math.fsum(done), **details))
+            except BaseException as error:
+                stopped_by.append(error)
+                raise
 
-        def advance(
-            progress: Progress, place: Mapping[str, Any] = place, start: float = start, length: float = length
-        ) -> None:
-            fraction = progress.done / progress.total if progress.total else 0.0
-            tell(TrackProgress(**place, done=start + length * fraction))
+    def separate(index: int) -> TrackOutcome:
+        def advance(progress: Progress) -> None:
+            say(TrackProgress, index, progress.done / progress.total if progress.total else 0.0)
 
-        tell(TrackStarted(**place, done=start))
-        outcome = _separate_track(separator, track, paths, format, existing, strict, advance)
+        say(TrackStarted, index, 0.0)
+        worker = idle.get()
+        try:
+            outcome = _separate_track(worker, tracks[index], plans[index], format, existing, strict, advance)
+        finally:
+            idle.put(worker)
         if outcome.status == "written":
             mark(out, tracks)
-        outcomes.append(outcome)
-        tell(TrackFinished(**place, done=start + length, outcome=outcome))
-    return outcomes
+        say(TrackFinished, index, 1.0, outcome=outcome)
+        return outcome
+
+    workers = separator.share(len(tracks))
+    idle: SimpleQueue[Separator] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+    if len(workers) == 1:
+        return [separate(index) for index in range(len(tracks))]
+    with thread_pool(len(workers)) as pool:
+        try:
+            return list(pool.map(separate, range(len(tracks))))
+        except BaseException as error:
+            # Tracks at work stop at their next event, and those that are waiting at their first.
+            stopped_by.append(error)
+            raise stopped_by[0] from None
 
 
 def _separate_track(

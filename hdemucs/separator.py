@@ -6,8 +6,9 @@ Letters in shapes: C channels, L samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from numbers import Real
 from os import PathLike
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 
 from hdemucs import audio
 from hdemucs.apply import ProgressCallback, apply, make_options
-from hdemucs.checkpoint import as_model
+from hdemucs.apply.devices import all_gpus, copy_to, is_out_of_memory
+from hdemucs.checkpoint import Bundle, as_model
 from hdemucs.errors import AudioError, OptionError
 from hdemucs.model import Model
 from hdemucs.pretrained import DEFAULT_MODEL, load_model
@@ -46,7 +48,8 @@ class Written:
         stems: File of each stem by name.
         seconds: Duration of the track in seconds.
         gain: Factor by which all stems were multiplied; below 1 if one of them would have clipped.
-        warnings: What is wrong with the track, one line each: it ends before it should.
+        warnings: What is wrong with the track or went wrong on the way, one line each: it ends before it
+            should, or memory ran out, and it was separated in smaller pieces or on the CPU.
     """
 
     stems: dict[str, Path]
@@ -63,7 +66,8 @@ class Separator:
 
     Args:
         model: Name of a registered model (see `hdemucs models`), path of a model file, `hf://user/repo`, or a
-            model, which may be an `HDemucs` of torchaudio.
+            model, which may be an `HDemucs` of torchaudio or one of its bundles, such as
+            `torchaudio.pipelines.HDEMUCS_HIGH_MUSDB`, whose weights torchaudio downloads the first time.
         stems: Sources of the model to return; None for all.
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
             It cannot be combined with `stems`.
@@ -72,13 +76,13 @@ class Separator:
     Raises:
         UnknownModelError: There is no such model.
         DownloadError: The model cannot be downloaded.
-        CheckpointError: The model file is damaged or unsafe.
+        CheckpointError: The model file is damaged or unsafe, or what is given is not a model.
         OptionError: Options contradict one another, or the model does not have a stem.
     """
 
     def __init__(
         self,
-        model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
+        model: str | PathLike[str] | Model | nn.Module | Bundle = DEFAULT_MODEL,
         *,
         stems: Sequence[str] | None = None,
         two_stems: str | None = None,
@@ -98,6 +102,26 @@ class Separator:
     def sample_rate(self) -> int:
         """Sample rate of the stems in Hz."""
         return self.model.sample_rate
+
+    def share(self, tracks: int) -> list[Separator]:
+        """Separators with which to separate tracks at the same time, each in a thread of its own.
+
+        Args:
+            tracks: Number of tracks there are.
+
+        Returns:
+            No more separators than `jobs` and tracks. On a CPU, they share the model and the jobs; on CUDA,
+            each has a GPU of its own with a copy of the model.
+        """
+        count = max(1, min(self.options.jobs, tracks))
+        devices = [self.device] * count if self.device.type == "cpu" else all_gpus(self.device)[:count]
+        each = [copy(self) for _ in devices]
+        for separator, device in zip(each, devices, strict=True):
+            separator.device = device
+            separator.options = replace(self.options, jobs=self.options.jobs // len(each))
+            if device != devices[0]:
+                separator.model = copy_to(self.model, device)
+        return each
 
     def separate(
         self,
@@ -123,13 +147,15 @@ class Separator:
         """
         track = _open(source, sample_rate)
         level = self._measure(track, strict)
-        with self._explained(track):
+        with self._explained(track.name):
             out = torch.empty(len(self._mixes), self.model.audio_channels, level.length)
         position = 0
-        for block in self._stream(track, level, progress):
+        warnings: list[str] = []
+        for block in self._track(track, level, progress, warnings.append):
             out[..., position : position + block.shape[-1]] = block
             position += block.shape[-1]
-        return Stems(dict(zip(self._mixes, out, strict=True)), self.sample_rate, track.tags, track.warnings)
+        stems = dict(zip(self._mixes, out, strict=True))
+        return Stems(stems, self.sample_rate, track.tags, [*track.warnings, *warnings])
 
     def separate_file(
         self,
@@ -163,49 +189,99 @@ class Separator:
         ordered = {name: Path(paths[name]) for name in self._mixes}
         level = self._measure(track, strict)
         channels = self.model.audio_channels
+        warnings: list[str] = []
         with Format.of(format).writer(
             ordered, self.sample_rate, channels, level.length, track.tags
         ) as writer:
-            for block in self._stream(track, level, progress):
+            for block in self._track(track, level, progress, warnings.append):
                 writer.write(block)
-        return Written(ordered, level.length / self.sample_rate, writer.gain, tuple(track.warnings))
+        seconds = level.length / self.sample_rate
+        return Written(ordered, seconds, writer.gain, (*track.warnings, *warnings))
+
+    def stream(
+        self, blocks: Iterable[NDArray[Any] | Tensor], sample_rate: int
+    ) -> Iterator[dict[str, Tensor]]:
+        """Separate audio that is just being recorded or played; stems come out as soon as they are finished.
+
+        A block of stems is finished one segment after its first sample has come in, plus the time that the
+        model takes for a segment: `Separator(segment=2)` is 2 s behind, and a little more. The model must be
+        faster than a segment's own part of the audio, `(1 - overlap) * segment` seconds.
+
+        The mean and standard deviation of a track, by which `separate` normalises it, are not known before
+        its end; a typical level of music stands in for them. The networks here normalise each segment
+        themselves, so next to nothing changes: on the clip of `hdemucs demo`, the difference is 90 dB below
+        the stems.
+
+        Args:
+            blocks: Blocks `[C, L]`, or `[L]` for mono, of any lengths, as a generator that waits for the next
+                one; its end ends the stems.
+            sample_rate: Sample rate of the blocks in Hz.
+
+        Yields:
+            Tensors `[C, L]` by name of the stem, at the model's sample rate; together as long as the blocks.
+
+        Raises:
+            AudioError: A block is not audio, or has samples that are not finite.
+            OptionError: The device has too little memory.
+            Cancelled: The progress callback of the options cancelled the separation.
+        """
+        converted = audio.convert_live(blocks, sample_rate, self.sample_rate, self.model.audio_channels)
+        for block in self._apply(converted, "<stream>", TYPICAL, live=True):
+            yield dict(zip(self._mixes, block, strict=True))
 
     def _measure(self, track: audio.AudioSource, strict: bool) -> Level:
-        with self._explained(track):
+        with self._explained(track.name):
             level = Level.of(audio.convert(track, self.sample_rate, self.model.audio_channels))
         if strict and track.warnings:
             raise AudioError(track.warnings[0])
         return level
 
-    def _stream(
-        self, track: audio.AudioSource, level: Level, progress: ProgressCallback | None
+    def _track(
+        self,
+        track: audio.AudioSource,
+        level: Level,
+        progress: ProgressCallback | None,
+        notice: Callable[[str], None],
     ) -> Iterator[Tensor]:
-        """Finished blocks `[stems, C, L]`."""
-        names = self.model.sources
-        needed = [name for name in names if any(name in mix for mix in self._mixes.values())]
-        rows = [[float(name in mix) for name in needed] for mix in self._mixes.values()]
-        mixer = torch.tensor(rows)
-        blocks = (
-            (block - level.mean) / level.scale
-            for block in audio.convert(track, self.sample_rate, self.model.audio_channels)
+        """Finished blocks `[stems, C, L]` of a track."""
+        blocks = audio.convert(track, self.sample_rate, self.model.audio_channels)
+        return self._apply(
+            blocks,
+            track.name,
+            level,
+            length=level.length,
+            progress=progress,
+            notice=lambda text: notice(f"{track.name}: {text}"),
         )
+
+    def _apply(
+        self,
+        blocks: Iterable[Tensor],
+        name: str,
+        level: Level,
+        progress: ProgressCallback | None = None,
+        **how: Any,
+    ) -> Iterator[Tensor]:
+        """Finished blocks `[stems, C, L]`; `how` are the arguments of `hdemucs.apply.apply`."""
+        sources = self.model.sources
+        needed = [name for name in sources if any(name in mix for mix in self._mixes.values())]
+        mixer = torch.tensor([[float(name in mix) for name in needed] for mix in self._mixes.values()])
+        normalised = ((block - level.mean) / level.scale for block in blocks)
         options = replace(self.options, device=self.device, progress=progress or self.options.progress)
-        with self._explained(track):
-            for block in apply(self.model, blocks, options, sources=needed, length=level.length):
+        with self._explained(name):
+            for block in apply(self.model, normalised, options, sources=needed, **how):
                 yield torch.einsum("ms,scl->mcl", mixer, block * level.scale + level.mean)
 
     @contextmanager
-    def _explained(self, track: audio.AudioSource) -> Iterator[None]:
+    def _explained(self, name: str) -> Iterator[None]:
         """Turn a lack of memory, in whatever step, into one line with a remedy."""
         try:
             yield
         except (RuntimeError, MemoryError) as error:
-            if not (
-                isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
-            ):
+            if not is_out_of_memory(error):
                 raise
             raise OptionError(
-                f"{track.name}: {self.device} has too little memory; choose a shorter segment, "
+                f"{name}: {self.device} has too little memory; choose a shorter segment, "
                 "a smaller batch size, or the device cpu"
             ) from error
 
@@ -240,11 +316,15 @@ class Level:
         return cls(mean, deviation + EPS, length)
 
 
+TYPICAL = Level(0.0, 0.1, 0)
+"""Level of typical music, for streams whose own is not known."""
+
+
 def separate(
     source: Source,
     sample_rate: int | None = None,
     *,
-    model: str | PathLike[str] | Model | nn.Module = DEFAULT_MODEL,
+    model: str | PathLike[str] | Model | nn.Module | Bundle = DEFAULT_MODEL,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
     strict: bool = False,

@@ -105,7 +105,8 @@ class Stems(Mapping[str, Tensor]):
     Attributes:
         sample_rate: Sample rate in Hz, the same as the model's.
         tags: Title, artist and other tags of the track.
-        warnings: What is wrong with the track, one line each: it ends before it should.
+        warnings: What went wrong with a track that was separated nevertheless, one line each: it ends before
+            it should, or memory ran out.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 
 from hdemucs.batch import (
     BatchEvent,
@@ -225,3 +226,70 @@ def test_options_are_checked_before_any_track(
 
 def test_no_tracks_at_all(separator: Separator, tmp_path: Path) -> None:
     assert separate_tracks(separator, [], tmp_path) == []
+
+
+# --- several at once
+
+
+def test_jobs_separate_tracks_at_the_same_time(
+    separator: Separator, album: list[Track], tmp_path: Path
+) -> None:
+    """The same outcomes and files as one after another, and events that never overlap or go back."""
+    separate_tracks(separator, album, tmp_path / "one")
+    events: list[BatchEvent] = []
+    parallel = Separator(separator.model, stems=["drums", "bass"], jobs=3)
+    outcomes = separate_tracks(parallel, album, tmp_path / "three", on_event=events.append)
+    assert statuses(outcomes) == ["written", "failed", "written", "written"]
+    assert [outcome.track for outcome in outcomes] == album
+    assert {event.index for event in events[:3]} != {0}
+    done = [event.done for event in events]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(4.0)
+    for track in ("a", "b", "c"):
+        for path in stem_paths(tmp_path / "one", track).values():
+            assert (tmp_path / "three" / path.relative_to(tmp_path / "one")).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt, ZeroDivisionError])
+def test_stopping_stops_all_jobs(album: list[Track], tmp_path: Path, error: type[BaseException]) -> None:
+    def stop(event: BatchEvent) -> None:
+        if event.index == 2 and isinstance(event, TrackProgress):
+            raise error("by the caller")
+
+    parallel = Separator(tiny_network(), stems=["drums", "bass"], jobs=2)
+    with pytest.raises(error, match="by the caller"):
+        separate_tracks(parallel, [*album[:3], *album[2:]], tmp_path / "out", on_event=stop)
+    assert not list((tmp_path / "out").rglob("b/*"))
+
+
+@pytest.mark.parametrize(
+    ("tracks", "jobs", "expected"), [(1, 4, [4]), (2, 4, [2, 2]), (9, 4, [1, 1, 1, 1]), (3, 1, [1])]
+)
+def test_jobs_are_shared_between_tracks(tracks: int, jobs: int, expected: list[int]) -> None:
+    separator = Separator(tiny_network(), jobs=jobs)
+    each = separator.share(tracks)
+    assert [one.options.jobs for one in each] == expected
+    assert all(one.model is separator.model for one in each)
+
+
+@pytest.mark.parametrize(
+    ("device", "jobs", "expected"),
+    [
+        ("cuda", 9, ["cuda:1", "cuda:0", "cuda:2"]),
+        ("cuda", 2, ["cuda:1", "cuda:0"]),
+        ("cuda:1", 9, ["cuda:1"]),
+        ("mps", 9, ["mps"]),
+    ],
+)
+def test_each_gpu_gets_tracks_and_a_model_of_its_own(
+    device: str, jobs: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    separator = Separator(tiny_network(), jobs=jobs)
+    separator.device = torch.device(device)
+    copies = iter([tiny_network(), tiny_network()])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr("hdemucs.separator.copy_to", lambda model, device: next(copies))
+    each = separator.share(10)
+    assert [str(one.device) for one in each] == expected
+    assert len({id(one.model) for one in each}) == len(each)

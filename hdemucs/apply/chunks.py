@@ -101,7 +101,7 @@ def overlap_add(chunks: Iterable[Tensor], segment_length: int, stride: int) -> I
         stride: Samples between the starts of chunks, at most `segment_length`.
 
     Yields:
-        Finished blocks `[..., stride]`, then the remainder.
+        After each chunk the block `[..., stride]` that it finishes, and at last the remainder.
     """
     rising = torch.arange(1, segment_length // 2 + 1)
     falling = torch.arange(segment_length - segment_length // 2, 0, -1)
@@ -113,25 +113,29 @@ def overlap_add(chunks: Iterable[Tensor], segment_length: int, stride: int) -> I
     for chunk in chunks:
         if total is None:
             total = torch.zeros(*chunk.shape[:-1], segment_length)
-        else:
-            yield total[..., :stride] / total_weight[:stride]
-            total = F.pad(total[..., stride:], (0, stride))
-            total_weight = F.pad(total_weight[stride:], (0, stride))
         length = chunk.shape[-1]
         total[..., :length] += weight[:length] * chunk
         total_weight[:length] += weight[:length]
-    if total is not None:
-        yield total[..., :length] / total_weight[:length]
+        finished = min(stride, length)
+        yield total[..., :finished] / total_weight[:finished]
+        total = F.pad(total[..., stride:], (0, stride))
+        total_weight = F.pad(total_weight[stride:], (0, stride))
+    if total is not None and length > stride:
+        rest = length - stride
+        yield total[..., :rest] / total_weight[:rest]
 
 
-def batches(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
-    """Group up to `size` consecutive chunks of the same length."""
+def batches(chunks: Iterable[Chunk], size: Callable[[], int]) -> Iterator[list[Chunk]]:
+    """Group consecutive chunks of the same length, each batch up to the size that is right at its time."""
     batch: list[Chunk] = []
     for chunk in chunks:
-        if batch and (len(batch) == size or chunk.length != batch[0].length):
+        if batch and chunk.length != batch[0].length:
             yield batch
             batch = []
         batch.append(chunk)
+        if len(batch) >= size():
+            yield batch
+            batch = []
     if batch:
         yield batch
 

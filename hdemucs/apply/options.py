@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypedDict
 
 import torch
 
+from hdemucs.apply.devices import find_device
 from hdemucs.errors import Cancelled, OptionError
 from hdemucs.suggest import hint
 
@@ -48,10 +49,13 @@ class Options:
         shifts: Number of passes over the track, each shifted by a different fraction of half a second, that
             are averaged; 0 and 1 both mean a single pass without a shift (1 in demucs: one pass with a random
             shift). Time grows in proportion, and scores improve by up to 0.2 dB (arXiv 1911.13254).
-        batch_size: Number of chunks in one forward pass. More than 1 helps on a GPU only.
-        jobs: Number of chunks separated at the same time on a CPU; the threads are shared between them. 0 and
-            1 both mean one after another.
-        device: Device by torch's name; None for CUDA if available, else the CPU.
+        batch_size: Number of chunks in one forward pass; None for as many as fit into the free memory of a
+            CUDA GPU, up to 8, and 1 elsewhere, where more do not help.
+        jobs: Number of chunks, or in `hdemucs.batch` of tracks, separated at the same time on a CPU; torch's
+            threads are shared between them, and each takes the memory of one. 0 and 1 both mean one after
+            another.
+        device: Device by torch's name; None or `auto` for an NVIDIA, Apple or Intel GPU if there is one, else
+            the CPU.
         progress: Function called after each chunk.
 
     Raises:
@@ -61,7 +65,7 @@ class Options:
     segment: float | None = None
     overlap: float = 0.25
     shifts: int = 1
-    batch_size: int = 1
+    batch_size: int | None = None
     jobs: int = 1
     device: str | torch.device | None = None
     progress: ProgressCallback | None = None
@@ -73,6 +77,8 @@ class Options:
             raise OptionError(f"overlap must be at least 0 and below 1, not {self.overlap!r}")
         for name, least in (("shifts", 0), ("batch_size", 1), ("jobs", 0)):
             value = getattr(self, name)
+            if name == "batch_size" and value is None:
+                continue
             if not (_is(value, Integral) and value >= least):
                 raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}")
         if self.shifts > MOST_SHIFTS:
@@ -86,14 +92,7 @@ class Options:
         Raises:
             OptionError: This machine does not have the device, or torch does not know its name.
         """
-        if self.device is None:
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-            torch.empty(1, device=device).item()
-        except (RuntimeError, AssertionError, NotImplementedError, ImportError, TypeError) as error:
-            raise OptionError(f"device {str(self.device)!r} is not available here; try cpu") from error
-        return device
+        return find_device(self.device)
 
 
 class OptionValues(TypedDict, total=False):
@@ -102,7 +101,7 @@ class OptionValues(TypedDict, total=False):
     segment: float | None
     overlap: float
     shifts: int
-    batch_size: int
+    batch_size: int | None
     jobs: int
     device: str | torch.device | None
     progress: ProgressCallback | None

@@ -6,17 +6,19 @@ Letters in shapes: S sources, C channels, L samples.
 """
 
 import itertools
-from collections import deque
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from hdemucs.apply import devices
 from hdemucs.apply.chunks import Chunk, batches, cut, drop_start, overlap_add, prepend_silence, weighted_sum
+from hdemucs.apply.limits import MemoryLimits, Runner
 from hdemucs.apply.options import Options, Progress
+from hdemucs.apply.parallel import Pool, in_order, pool_for, read_ahead
 from hdemucs.errors import OptionError
 from hdemucs.memory import keep_freed_memory
 from hdemucs.model import Bag, Model, Network
@@ -24,6 +26,8 @@ from hdemucs.model.demucs import center_trim
 
 MAX_SHIFT = 0.5
 """Upper bound of the delays in the shift trick, in seconds (arXiv 1911.13254)."""
+
+log = logging.getLogger(__name__)
 
 
 def apply(
@@ -33,6 +37,8 @@ def apply(
     *,
     sources: Sequence[str] | None = None,
     length: int | None = None,
+    live: bool = False,
+    notice: Callable[[str], None] = log.warning,
 ) -> Iterator[Tensor]:
     """Separate a stream of audio, block by block.
 
@@ -40,6 +46,9 @@ def apply(
     cross-faded into the next with triangular weights. A network that needs more input than its segment gets
     the neighbouring audio, with zeros only beyond the ends of the track. The members of a bag and the passes
     of the shift trick advance side by side over the same stream.
+
+    Where memory runs out, the batch is halved, then the segment, and the CPU takes over last. While an
+    accelerator computes, the next blocks are read, and the results before are passed on.
 
     Args:
         model: Network or bag; it is moved to the device and stays there.
@@ -49,6 +58,9 @@ def apply(
             weight for them are not run.
         length: Length of the track in samples, None if unknown; used for `Progress.total`, and to save memory
             on short tracks.
+        live: Whether each block shall be yielded as soon as the input allows it, for a source that is just
+            being recorded: chunks are then separated one by one.
+        notice: Function that is told, in one line each, what has changed because memory ran out.
 
     Yields:
         Blocks `[S, C, L]` on the CPU. Their total length is that of the input, their boundaries are not.
@@ -65,14 +77,37 @@ def apply(
             f"the model has no source {', '.join(unknown)}; choose from {', '.join(model.sources)}"
         )
     keep_freed_memory()
-    device = options.torch_device()
-    model.to(device)
+    if live:
+        options = replace(options, batch_size=1, jobs=1)
+    device = _place(model, devices.numbered(options.torch_device()), notice)
+    passes = _passes(model, sources, options, length)
+    longest = max(current.segment_length for current in passes)
+    limits = MemoryLimits(device, options.batch_size, longest, model.sample_rate, notice)
     training = model.training
     model.eval()
     try:
-        yield from _run_passes(_passes(model, sources, options, length), blocks, options, device, length)
+        with ExitStack() as stack:
+            pool = None if live else pool_for(device, options.jobs, stack)
+            if pool and device.type != "cpu":
+                blocks = stack.enter_context(closing(read_ahead(blocks)))
+            yield from _run_passes(passes, blocks, options, limits, pool, length)
     finally:
         model.train(training)
+
+
+def _place(model: Model, device: torch.device, notice: Callable[[str], None]) -> torch.device:
+    """Move a model to a device, or to the CPU if it does not fit; returns where it is."""
+    try:
+        devices.place(model, device)
+    except RuntimeError as error:
+        if device.type == "cpu" or not devices.is_out_of_memory(error):
+            raise
+        notice(f"{device} has too little memory for the model: the CPU is used instead")
+    else:
+        return device
+    model.to(devices.CPU)
+    devices.release_memory(device)
+    return devices.CPU
 
 
 def apply_model(
@@ -149,7 +184,8 @@ def _run_passes(
     passes: Sequence[_Pass],
     blocks: Iterable[Tensor],
     options: Options,
-    device: torch.device,
+    limits: MemoryLimits,
+    pool: Pool | None,
     length: int | None,
 ) -> Iterator[Tensor]:
     """Weighted sum of all passes, in blocks `[S, C, L]`."""
@@ -164,70 +200,27 @@ def _run_passes(
             options.progress(Progress(done, None if length is None else length / rate))
         return block
 
-    with ExitStack() as stack:
-        pool = None
-        if options.jobs > 1 and device.type == "cpu":
-            pool = stack.enter_context(_thread_pool(options.jobs))
-        streams = [
-            map(report, _run_pass(current, copy, options, device, pool))
-            for current, copy in zip(passes, itertools.tee(blocks, len(passes)), strict=True)
-        ]
-        yield from weighted_sum(streams, [current.weights for current in passes])
+    streams = [
+        map(report, _run_pass(current, copy, options, limits, pool))
+        for current, copy in zip(passes, itertools.tee(blocks, len(passes)), strict=True)
+    ]
+    yield from weighted_sum(streams, [current.weights for current in passes])
 
 
 def _run_pass(
-    current: _Pass,
-    blocks: Iterable[Tensor],
-    options: Options,
-    device: torch.device,
-    pool: ThreadPoolExecutor | None,
+    current: _Pass, blocks: Iterable[Tensor], options: Options, limits: MemoryLimits, pool: Pool | None
 ) -> Iterator[Tensor]:
     """Finished blocks `[S, C, L]` of one pass, aligned with the undelayed track."""
 
-    def forward(batch: Sequence[Chunk]) -> list[Tensor]:
-        mix = torch.stack([chunk.padded for chunk in batch]).to(device)
+    def forward(network: Network, batch: Sequence[Chunk], device: torch.device) -> list[Tensor]:
+        mix = devices.upload(torch.stack([chunk.padded for chunk in batch]), device)
         with torch.inference_mode():
-            out = center_trim(current.network(mix)[:, current.indexes], batch[0].length)
-        return list(out.cpu())
+            out = center_trim(network(mix)[:, current.indexes], batch[0].length)
+        return list(devices.download(out))
 
     segment_length, stride = current.segment_length, current.stride
     delayed = prepend_silence(blocks, current.lead)
     chunks = cut(delayed, segment_length, stride, current.network.valid_length)
-    outputs = _in_order(forward, batches(chunks, options.batch_size), pool, options.jobs)
+    run = Runner(current.network, forward, limits, options.overlap)
+    outputs = in_order(run, batches(chunks, lambda: limits.current.batch_size), pool)
     yield from drop_start(overlap_add(outputs, segment_length, stride), current.lead)
-
-
-def _in_order(
-    forward: Callable[[Sequence[Chunk]], list[Tensor]],
-    work: Iterable[list[Chunk]],
-    pool: ThreadPoolExecutor | None,
-    jobs: int,
-) -> Iterator[Tensor]:
-    """Outputs of all batches in order; with a pool, `jobs` batches are computed at the same time."""
-    if pool is None:
-        for batch in work:
-            yield from forward(batch)
-        return
-    running: deque[Future[list[Tensor]]] = deque()
-    try:
-        for batch in work:
-            running.append(pool.submit(forward, batch))
-            if len(running) == jobs:
-                yield from running.popleft().result()
-        while running:
-            yield from running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
-
-
-@contextmanager
-def _thread_pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Pool of `jobs` threads that share torch's own threads between them."""
-    threads = torch.get_num_threads()
-    share = max(1, threads // jobs)
-    try:
-        with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)

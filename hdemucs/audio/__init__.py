@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hdemucs.audio.conversion import convert, convert_part
+    from hdemucs.audio.conversion import convert, convert_live, convert_part
     from hdemucs.audio.decode import open
     from hdemucs.audio.encode import StemWriter
     from hdemucs.audio.remixing import remix
@@ -19,6 +19,7 @@ else:
         "AudioSource": "source",
         "StemWriter": "encode",
         "convert": "conversion",
+        "convert_live": "conversion",
         "convert_part": "conversion",
         "from_samples": "source",
         "open": "decode",
@@ -36,6 +37,7 @@ __all__ = [
     "AudioSource",
     "StemWriter",
     "convert",
+    "convert_live",
     "convert_part",
     "from_samples",
     "open",

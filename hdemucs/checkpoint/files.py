@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,27 +28,29 @@ KEY = "hdemucs"
 
 
 def save(
-    model: nn.Module, path: str | Path, *, half: bool = False, provenance: Mapping[str, Any] | None = None
+    model: nn.Module | torchaudio.Bundle,
+    path: str | Path,
+    *,
+    half: bool = False,
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model as one safetensors file that `load` and `hdemucs separate --model` accept.
 
     Args:
-        model: Network to write, or an `HDemucs` of torchaudio. A bag cannot be written: save its members one
-            by one.
+        model: Network to write, or an `HDemucs` or a bundle of torchaudio. A bag cannot be written: save its
+            members one by one.
         path: File to write; it appears only when it is complete.
         half: Whether to store weights in float16: half the size, for a difference far below audibility.
         provenance: Where the weights come from, by keys and values of any kind that JSON can hold.
 
     Raises:
-        CheckpointError: It is not a network, or a torchaudio `HDemucs` with settings that ours does not have.
+        CheckpointError: It is not a network, or a model of torchaudio that ours cannot be; see `as_model`.
         OutputError: The file cannot be written.
     """
     path = Path(path)
     model = as_model(model)
-    if not isinstance(model, Network):
-        raise CheckpointError(
-            f"a {type(model).__name__} is not a network that fits in one file; of a bag, save each model"
-        )
+    if isinstance(model, Bag):
+        raise CheckpointError("a bag of models does not fit in one file; save each of its models")
     dtype = torch.float16 if half else torch.float32
     state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()}
     metadata = {
@@ -61,13 +63,24 @@ def save(
     write_whole(path, to_bytes(state, metadata={KEY: json.dumps(metadata)}))
 
 
-def as_model(model: nn.Module) -> Model:
-    """A model in memory as one of this library's: an `HDemucs` of torchaudio is converted, others are kept.
+def as_model(model: Model | nn.Module | torchaudio.Bundle) -> Model:
+    """A model in memory as one of this library's: models of torchaudio are converted, others are kept.
+
+    Args:
+        model: A network or a bag; an `HDemucs` of torchaudio; or a bundle of `torchaudio.pipelines`, whose
+            weights torchaudio downloads now unless they are in torch.hub's cache.
 
     Raises:
-        CheckpointError: torchaudio's model has settings that ours does not have.
+        CheckpointError: It is not a model, or a model of torchaudio with settings that ours does not have, or
+            torchaudio cannot load the weights of its bundle.
     """
-    return torchaudio.from_module(model) if torchaudio.is_module(model) else cast(Model, model)
+    if isinstance(model, Network | Bag):
+        return model
+    converted = torchaudio.as_network(model)
+    if converted is None:
+        kind = type(model).__name__
+        raise CheckpointError(f"a {kind} is not a model; give one of hdemucs, or an HDemucs of torchaudio")
+    return converted
 
 
 def load(path: str | Path) -> Model:

@@ -16,6 +16,7 @@ from hdemucs.pretrained import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from hdemucs.datasets.songs import Song
+    from hdemucs.evaluation.benchmark.engines import Engine
     from hdemucs.evaluation.benchmark.methods import Method
     from hdemucs.evaluation.benchmark.run import SongOutcome
     from hdemucs.evaluation.benchmark.tables import ScoreTable
@@ -33,29 +34,40 @@ def add_parser(commands: Any) -> None:
         "files work too, and so does any folder of songs, each a folder of drums.wav, bass.wav, ...",
     )
     parser.set_defaults(run=run, parser=parser)
-    what = parser.add_argument_group("what to score (choose one)")
+    what = parser.add_argument_group("what to evaluate")
     what.add_argument(
+        "--musdb", type=Path, metavar="PATH", help="MusDB-HQ, or any folder of songs with stems"
+    )
+    one = what.add_mutually_exclusive_group()
+    one.add_argument(
         "-n",
         "--model",
         help=f"a model, as for `hdemucs separate` (default: {DEFAULT_MODEL}); `mixture`: the mixture "
         "as estimate of every source; `oracle:irm`: the ideal ratio mask",
     )
-    what.add_argument(
+    one.add_argument(
         "--estimates",
         type=Path,
         metavar="FOLDER",
-        help="stems separated by something else: FOLDER/SONG/SOURCE.wav",
+        help="instead of a model, stems that exist: FOLDER/SONG/SOURCE.wav",
     )
-    what.add_argument(
-        "--compare", type=Path, nargs=2, metavar=("A", "B"), help="folders of two runs to compare"
+    one.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("A", "B"),
+        help="instead, compare the scores of two runs, given their folders",
     )
-    parser.add_argument(
-        "--musdb", type=Path, metavar="PATH", help="MusDB-HQ, or a folder with the same layout"
+    add_computation(parser.add_argument_group("separation"))
+    scoring = parser.add_argument_group("scoring")
+    scoring.add_argument(
+        "--engine",
+        default="hdemucs",
+        metavar="NAME",
+        help="what computes BSS Eval: hdemucs, or museval, the reference, which is slower and needs an "
+        "ffmpeg program (default: hdemucs)",
     )
-    parser.add_argument("-o", "--out", type=Path, help="folder of the run, for scores, summary and table")
-    parser.add_argument("--plots", action="store_true", help="plot the scores as well; needs matplotlib")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.add_argument(
+    scoring.add_argument(
         "-j",
         "--jobs",
         type=int,
@@ -63,35 +75,40 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="songs to score at once, while the next one is separated (default: 1)",
     )
-    add_computation(parser.add_argument_group("computation"))
+    output = parser.add_argument_group("output")
+    output.add_argument("-o", "--out", type=Path, help="folder of the run: scores, summary and table")
+    output.add_argument("--plots", action="store_true", help="plot the scores as well; needs matplotlib")
+    output.add_argument("--json", action="store_true", help="print the summary as JSON, not as a table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `hdemucs evaluate`."""
     if args.compare is not None:
+        if args.musdb or args.out or args.plots or args.json:
+            raise OptionError("--compare prints a table of two runs; it takes no other options")
         from hdemucs.evaluation.benchmark.comparison import compare
 
         _print_scores([compare(*args.compare)])
         return 0
     if args.musdb is None or args.out is None:
         raise OptionError("evaluate needs --musdb PATH and --out FOLDER; see `hdemucs evaluate --help`")
-    if args.model is not None and args.estimates is not None:
-        raise OptionError("evaluate takes either --model or --estimates, not both")
     if args.plots:
         from hdemucs.evaluation.benchmark.plots import require_matplotlib
 
         require_matplotlib()
     from hdemucs.datasets.songs import find_songs
+    from hdemucs.evaluation.benchmark.engines import find_engine
     from hdemucs.evaluation.benchmark.methods import FolderMethod, find_method
     from hdemucs.evaluation.benchmark.report import write_report
 
+    engine = find_engine(args.engine)
     songs = find_songs(args.musdb)
     method: Method
     if args.estimates is not None:
         method = FolderMethod(args.estimates)
     else:
         method = find_method(args.model or DEFAULT_MODEL, **computation(args))
-    outcomes = _evaluate(method, songs, args.out, args.jobs)
+    outcomes = _evaluate(method, songs, args.out, engine, args.jobs)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(failed) < len(songs):
         report = write_report(args.out)
@@ -105,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
             write_plots(report, args.out)
     for outcome in failed:
         complain(f"{outcome.song} was not scored: {outcome.error}")
-    note(f"scores are in {args.out}")
+    if len(failed) < len(songs):
+        kept = sum(outcome.status == "kept" for outcome in outcomes)
+        note(f"scores are in {args.out}" + f" ({kept} of {len(songs)} from an earlier run)" * bool(kept))
     return int(bool(failed))
 
 
@@ -124,7 +143,9 @@ def _print_scores(tables: Sequence[ScoreTable]) -> None:
         print_table(rows)
 
 
-def _evaluate(method: Method, songs: Sequence[Song], out: Path, jobs: int) -> list[SongOutcome]:
+def _evaluate(
+    method: Method, songs: Sequence[Song], out: Path, engine: Engine, jobs: int
+) -> list[SongOutcome]:
     from hdemucs.cli.output import progress_bar
     from hdemucs.evaluation.benchmark.run import evaluate
 
@@ -134,4 +155,4 @@ def _evaluate(method: Method, songs: Sequence[Song], out: Path, jobs: int) -> li
         def advance(done: int, song: str) -> None:
             bar.update(task, description=song, completed=done, refresh=True)
 
-        return evaluate(method, songs, out, jobs=jobs, progress=advance)
+        return evaluate(method, songs, out, engine=engine, jobs=jobs, progress=advance)

@@ -34,6 +34,12 @@ def add_parser(commands: Any) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--sparse",
+        action="store_true",
+        help="thin out the held-out songs to solos, a cappella, drum breaks, instrumentals: every stem rests "
+        "for half of the song",
+    )
+    parser.add_argument(
         "--seconds",
         type=float,
         default=32.0,
@@ -69,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             songs=args.songs,
             held_out=args.held_out,
+            sparse=args.sparse,
             seed=args.seed,
             seconds=args.seconds or None,
             format=args.format,

@@ -14,7 +14,7 @@ COMPUTATION = ("device", "segment", "overlap", "shifts", "batch_size")
 def add_computation(group: Any) -> None:
     """Add the options in `COMPUTATION` to an argument group."""
     add = group.add_argument
-    add("-d", "--device", help="cpu, cuda, cuda:1, mps (default: cuda if available, else cpu)")
+    add("-d", "--device", help="cpu, cuda, cuda:1, mps, xpu (default: a GPU if there is one)")
     add(
         "--segment",
         type=float,
@@ -38,9 +38,8 @@ def add_computation(group: Any) -> None:
     add(
         "--batch-size",
         type=int,
-        default=1,
         metavar="N",
-        help="segments per forward pass; more than 1 helps on a GPU only (default: 1)",
+        help="segments per forward pass (default: as many as fit on a CUDA GPU, up to 8; elsewhere 1)",
     )
 
 

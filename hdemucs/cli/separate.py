@@ -83,7 +83,13 @@ def add_parser(commands: Any) -> None:
     compute = parser.add_argument_group("computation")
     add_computation(compute)
     compute.add_argument(
-        "-j", "--jobs", type=int, default=1, metavar="N", help="segments at once on a CPU (default: 1)"
+        "-j",
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="tracks or segments at once: on a CPU, each takes "
+        "the memory of one; on several CUDA GPUs, tracks are spread over up to N (default: 1)",
     )
     for flag in HINTS:
         parser.add_argument(flag, action=Hint, nargs="?", help=argparse.SUPPRESS)

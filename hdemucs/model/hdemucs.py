@@ -216,14 +216,14 @@ class HDemucs(Network):
         if self.config.hybrid:
             padding = "aligned_old" if self.config.old_padding else "aligned"
         z = spectral.stft(mix, self.config.n_fft, padding)
-        x, mean, std = standardise(self._to_channels(z), (1, 2, 3))
+        x, mean, std = standardise(self._to_channels(z).to(mix.device), (1, 2, 3))
         xt, mean_t, std_t = standardise(mix, (1, 2))
         y, yt = self._u_net(
             x.contiguous(memory_format=torch.channels_last),
             xt[:, :, None].contiguous(memory_format=torch.channels_last),
         )
-        estimates = self._to_complex(torch.addcmul(mean, y.to(mix.dtype), std), z)
-        out = spectral.istft(estimates, mix.shape[-1], padding)
+        estimates = self._to_complex(torch.addcmul(mean, y.to(mix.dtype), std).to(z.device), z)
+        out = spectral.istft(estimates, mix.shape[-1], padding).to(mix.device)
         if yt is not None:
             out = out + (yt[:, :, 0].to(mix.dtype) * std_t + mean_t)
         return rearrange(out, "b (s c) l -> b s c l", s=len(self.sources))

@@ -3,6 +3,7 @@
 Letters in shapes: B batch, S sources, C channels, F frequencies, T frames, L samples.
 """
 
+import functools
 from typing import Literal
 
 import torch
@@ -17,6 +18,23 @@ Padding = Literal["aligned", "aligned_old", "centered"]
 models of the MDX challenge.
 `centered`: torch's own 1 + L // hop frames, for networks without a waveform branch to line up with.
 """
+
+
+def complex_device(device: torch.device) -> torch.device:
+    """The device itself, or the CPU if the device has no complex numbers: some Apple and Intel GPUs."""
+    return device if device.type in ("cpu", "cuda", "meta") else _probed(device)
+
+
+@functools.cache
+def _probed(device: torch.device) -> torch.device:
+    try:
+        x = torch.ones(1, 32, device=device)
+        z = torch.stft(x, 16, window=x[0, :16], center=False, return_complex=True)
+        z = torch.view_as_complex(torch.view_as_real(z).contiguous())
+        torch.fft.irfft(z.transpose(-1, -2), 16).abs().sum().item()
+    except (RuntimeError, NotImplementedError, TypeError, AssertionError):
+        return torch.device("cpu")
+    return device
 
 
 def reflect_pad(x: Tensor, left: int, right: int) -> Tensor:
@@ -39,8 +57,10 @@ def stft(x: Tensor, n_fft: int, padding: Padding = "aligned") -> Tensor:
         padding: Padding of the ends, which determines T.
 
     Returns:
-        Complex `[B, C, F, T]` with F = n_fft / 2 and T = ceil(L / hop), or 1 + L // hop if `centered`.
+        Complex `[B, C, F, T]` with F = n_fft / 2 and T = ceil(L / hop), or 1 + L // hop if `centered`; on the
+        CPU if the device of `x` has no complex numbers.
     """
+    x = x.to(complex_device(x.device))
     hop = n_fft // 4
     length = x.shape[-1]
     if padding == "centered":
@@ -103,8 +123,11 @@ def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) 
 
 def _maximise(sources: Tensor, mix: Tensor, iterations: int, eps: float = 1e-10) -> Tensor:
     """Refine one window, in double precision: covariances are nearly singular where a source plays alone."""
-    precision = sources.dtype
-    sources, mix = sources.to(torch.complex128), mix.to(torch.complex128)
+    precision, device = sources.dtype, sources.device
+    # Apple's GPUs have no double precision.
+    double_device = torch.device("cpu") if device.type == "mps" else device
+    sources = sources.to(double_device, torch.complex128)
+    mix = mix.to(double_device, torch.complex128)
     # The constants assume magnitudes of at most about 10, hence the common scale.
     scale = (mix.abs().amax((1, 2, 3), keepdim=True) / 10).clamp(min=1)
     mix = mix / scale
@@ -118,7 +141,7 @@ def _maximise(sources: Tensor, mix: Tensor, iterations: int, eps: float = 1e-10)
         mix_covariance = torch.einsum("bsft,bsfcd->bftcd", power, covariance) + eps**0.5 * eye
         whitened = torch.einsum("bftcd,bdft->bftc", _inverse(mix_covariance), mix)
         sources = power[:, :, None] * torch.einsum("bsfcd,bftd->bscft", covariance, whitened)
-    return (sources * scale[:, None]).to(precision)
+    return (sources * scale[:, None]).to(device, precision)
 
 
 def _inverse(matrix: Tensor) -> Tensor:

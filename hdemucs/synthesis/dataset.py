@@ -29,6 +29,7 @@ class Task:
         seconds: Duration in seconds; None for a full song.
         held_out: Whether it is a held-out song.
         format: One of `FORMATS`.
+        sparse: Whether a held-out song has a sparse arrangement.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Task:
     seconds: float | None
     held_out: bool
     format: str
+    sparse: bool = False
 
 
 def write_songs(
@@ -43,6 +45,7 @@ def write_songs(
     *,
     songs: int,
     held_out: int = 0,
+    sparse: bool = False,
     seed: int = 0,
     seconds: float | None = 32.0,
     format: str = "wav",
@@ -58,6 +61,8 @@ def write_songs(
         out: Output folder.
         songs: Number of songs for training.
         held_out: Number of held-out songs, with genres, instruments and voices that no training song has.
+        sparse: Whether the held-out songs are thinned out to solos, a cappella, drum breaks and so on, with
+            every stem at rest for half of each song. Nearly half of all training songs are thinned out too.
         seed: Seed of the first song; further songs count up from it.
         seconds: Duration of each song in seconds; None for full songs.
         format: One of `FORMATS`.
@@ -75,13 +80,16 @@ def write_songs(
     """
     if songs < 0 or held_out < 0 or jobs < 1 or (seconds is not None and seconds <= 0):
         raise OptionError("songs and held_out must not be negative, jobs and seconds must be positive")
+    if sparse and not held_out:
+        raise OptionError("sparse applies to held-out songs: set held_out to the number of these")
     if format not in FORMATS:
         raise OptionError(f"songs cannot be written as {format!r}; choose {' or '.join(FORMATS)}")
     tasks = [
         Task(out / "train" / f"song {seed + n:06d}", seed + n, seconds, False, format) for n in range(songs)
     ]
+    name = "sparse" if sparse else "held out"
     tasks += [
-        Task(out / "test" / f"held out {seed + n:06d}", seed + n, seconds, True, format)
+        Task(out / "test" / f"{name} {seed + n:06d}", seed + n, seconds, True, format, sparse)
         for n in range(held_out)
     ]
     missing = [task for task in tasks if not task.folder.exists()]
@@ -96,7 +104,8 @@ def write_songs(
 
 def make(task: Task) -> None:
     """Make one song and write it, with the same errors as `write_songs`."""
-    write_song(make_song(task.seed, task.seconds, held_out=task.held_out), task.folder, task.format)
+    song = make_song(task.seed, task.seconds, held_out=task.held_out, sparse=task.sparse)
+    write_song(song, task.folder, task.format)
 
 
 def write_song(song: Multitrack, folder: Path, format: str = "wav") -> None:

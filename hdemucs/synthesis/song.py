@@ -7,7 +7,7 @@ import numpy as np
 
 from hdemucs.synthesis.drums.drummer import choose_kit, play_kit, tune_kit
 from hdemucs.synthesis.instruments.base import silence
-from hdemucs.synthesis.instruments.families import BASSES, SOLOISTS, choose_instrument
+from hdemucs.synthesis.instruments.families import BASSES, HELD_OUT_SOLOISTS, SOLOISTS, choose_instrument
 from hdemucs.synthesis.instruments.soundfont import fluidsynth
 from hdemucs.synthesis.mixing.character import treat_drums
 from hdemucs.synthesis.mixing.production import (
@@ -22,7 +22,12 @@ from hdemucs.synthesis.mixing.production import (
 )
 from hdemucs.synthesis.mixing.release import release, spill
 from hdemucs.synthesis.score.accompaniment import play_layer
-from hdemucs.synthesis.score.arrangement import EVERYBODY, Arrangement, draw_arrangement
+from hdemucs.synthesis.score.arrangement import (
+    EVERYBODY,
+    Arrangement,
+    draw_arrangement,
+    sparse_arrangement,
+)
 from hdemucs.synthesis.score.basslines import play_bass
 from hdemucs.synthesis.score.form import Form, make_form
 from hdemucs.synthesis.score.genres import GENRES, Genre, Layer
@@ -102,6 +107,7 @@ def make_song(
     seconds: float | None = 32.0,
     *,
     held_out: bool = False,
+    sparse: bool = False,
     voices: Sequence[Voice] | None = None,
     sounds: Sequence[Sound] | None = None,
 ) -> Multitrack:
@@ -112,6 +118,8 @@ def make_song(
         seconds: Duration of an excerpt from anywhere in the song, in seconds; None for the full song, which
             lasts two to five minutes. Training uses shorter excerpts than the default.
         held_out: Whether to use the genres, instruments and voices that are reserved for evaluation.
+        sparse: Whether a held-out song is thinned out to solos, a cappella, drum breaks and so on; training
+            songs are thinned out at random.
         voices: Voices to choose from; None for all that are installed.
         sounds: Sounds to choose from; None for all that are installed.
 
@@ -126,9 +134,11 @@ def make_song(
     genre = genres[plan.integers(len(genres))]
     form = make_form(genre, plan)
     singing = cast_singers(form, find_voices() if voices is None else voices, held_out, singers)
-    arrangement = EVERYBODY if held_out else draw_arrangement(form, extra)
-    singing = replace(singing, notes=tuple(arrangement.heard(singing.notes, "vocals")))
-    window = _excerpt(form, singing, seconds, plan)
+    arrangement = _arrange(form, held_out, sparse, extra)
+    heard = replace(singing, notes=tuple(arrangement.heard(singing.notes, "vocals")))
+    # A sparse held-out song has the same bars as the full one.
+    window = _excerpt(form, singing if held_out else heard, seconds, plan)
+    singing = heard
     desk = draw_desk(60 / form.grid.tempo, genre.gain, desk_rng)
     session = Session(form, arrangement, window, desk, chosen, held_out)
 
@@ -167,8 +177,14 @@ def make_song(
         "vocals": f"{singing.lead.name}, {singing.style}",
         "medium": medium,
     }
-    kind = "held-out " if held_out else ""
+    kind = "sparse " * sparse + "held-out " * held_out
     return Multitrack(f"{kind}{genre.name} {seed:06d}", mastered, description)
+
+
+def _arrange(form: Form, held_out: bool, sparse: bool, rng: np.random.Generator) -> Arrangement:
+    if not held_out:
+        return draw_arrangement(form, rng)
+    return sparse_arrangement(form, rng) if sparse else EVERYBODY
 
 
 def _excerpt(form: Form, singing: Singing, seconds: float | None, rng: np.random.Generator) -> Window:
@@ -257,7 +273,8 @@ def _other(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, list
 
 def _soloist(session: Session, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Render the soloist, for the stem `other`, and describe it."""
-    instrument = choose_instrument(str(rng.choice(SOLOISTS)), session.sounds, rng)
+    families = HELD_OUT_SOLOISTS if session.held_out else SOLOISTS
+    instrument = choose_instrument(str(rng.choice(families)), session.sounds, rng)
     notes = solo_melody(session.form, instrument.low + rng.uniform(6, 20), rng)
     notes = session.window.cut(session.arrangement.heard(notes, "soloist"))
     audio = instrument.play(notes, session.window.seconds, rng)

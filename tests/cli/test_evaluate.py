@@ -1,6 +1,8 @@
 """The command `hdemucs evaluate`."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hdemucs.cli import main
 from hdemucs.evaluation.benchmark.methods import MixtureMethod
 from hdemucs.model import HDemucs
 from hdemucs.pretrained import DEFAULT_MODEL
+from tests.cli.command import Run, assert_fails
 from tests.evaluation.songs import RATE, SOURCES, write_song
 
 
@@ -41,7 +44,9 @@ def test_a_run_is_reported_and_resumed(
     }
     before = (out / "tracks" / "Song 0.json").stat().st_mtime_ns
     assert main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["songs"] == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["songs"] == 2
+    assert captured.err == f"scores are in {out} (2 of 2 from an earlier run)\n"
     assert (out / "tracks" / "Song 0.json").stat().st_mtime_ns == before
 
 
@@ -73,6 +78,13 @@ def test_a_failed_song_gives_a_nonzero_exit_status(
     captured = capsys.readouterr()
     assert "mixture, 1 song," in captured.out
     assert "Song 0 was not scored" in captured.err
+    assert "scores are in" in captured.err
+    shutil.rmtree(out)
+    soundfile.write(musdb / "test" / "Song 1" / "vocals.wav", [[0.0, 0.0]], RATE)
+    assert main(["evaluate", "--model", "mixture", "--musdb", str(musdb), "-o", out]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "scores are in" not in captured.err
 
 
 def test_the_default_model_is_scored(musdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +109,26 @@ def test_plots_are_refused_before_scoring(
     assert not out.exists()
 
 
+def test_an_engine_that_is_missing_is_refused_before_scoring(
+    musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "museval", None)
+    out = tmp_path / "out"
+    assert main(["evaluate", "--engine", "museval", "--musdb", str(musdb), "-o", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert "pip install '.[museval]'" in captured.err
+    assert captured.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_the_help_has_groups_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    groups = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert groups == ["options:", "what to evaluate:", "separation:", "scoring:", "output:"]
+
+
 def test_a_terminal_gets_a_table(
     musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +145,9 @@ def test_a_terminal_gets_a_table(
     ("arguments", "message"),
     [
         ([], "needs --musdb PATH and --out FOLDER"),
-        (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "--estimates", "x"], "either --model or"),
+        (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "--estimates", "x"], "not allowed with"),
+        (["--musdb", "MUSDB", "-o", "OUT", "--engine", "mir_eval"], "choose hdemucs or museval"),
+        (["--compare", "OUT", "OUT", "--json"], "--compare prints a table of two runs"),
         (["--musdb", "MUSDB", "-o", "OUT", "-n", "oracle:magic"], "no method 'oracle:magic'"),
         (["--musdb", "/nowhere", "-o", "OUT", "-n", "mixture"], "zenodo"),
         (["--musdb", "MUSDB", "-o", "OUT", "-n", "mixture", "-j", "0"], "jobs"),
@@ -121,11 +155,9 @@ def test_a_terminal_gets_a_table(
     ],
 )
 def test_wrong_options_are_one_line(
-    arguments: list[str], message: str, musdb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, musdb: Path, tmp_path: Path, run: Run
 ) -> None:
-    places = {"MUSDB": str(musdb), "OUT": str(tmp_path / "out")}
-    assert main(["evaluate", *(places.get(argument, argument) for argument in arguments)]) != 0
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-    assert captured.out == ""
+    places = {"MUSDB": musdb, "OUT": tmp_path / "out"}
+    result = run("evaluate", *(places.get(argument, argument) for argument in arguments))
+    assert_fails(result, result.status, message)
+    assert result.status != 0

@@ -17,12 +17,12 @@ def test_flags_reach_the_library(run: Run, tmp_path: Path, monkeypatch: pytest.M
         return 5
 
     monkeypatch.setattr("hdemucs.synthesis.dataset.write_songs", write_songs)
-    flags = ["--songs", 3, "--held-out", 2, "--seed", 7, "--seconds", 0, "--format", "flac", "--jobs", 4]
-    result = run("make-songs", tmp_path, *flags)
+    flags = ["--songs", 3, "--held-out", 2, "--sparse", "--seed", 7, "--seconds", 0, "--format", "flac"]
+    result = run("make-songs", tmp_path, *flags, "--jobs", 4)
     assert (result.status, result.out) == (0, "")
     assert "new songs: 5" in result.err
-    wanted = {"songs": 3, "held_out": 2, "seed": 7, "seconds": None, "format": "flac", "jobs": 4}
-    assert calls == [(tmp_path, wanted)]
+    numbers = {"songs": 3, "held_out": 2, "sparse": True, "seed": 7, "seconds": None}
+    assert calls == [(tmp_path, {**numbers, "format": "flac", "jobs": 4})]
 
 
 def test_no_songs_at_all(run: Run, tmp_path: Path) -> None:

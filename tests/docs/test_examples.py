@@ -14,6 +14,7 @@ from hdemucs.pretrained import Card, cards
 from hdemucs.training.config.published import config_names
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.world import SHORT, SMALL, write_world
+from tests.evaluation.reference import stand_in_for_ffmpeg
 from tests.test_install import project
 from tests.training.songs import make_tones
 
@@ -34,6 +35,7 @@ def folder(registry: dict[str, Card], tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("torch.hub._hub_dir", None)
     monkeypatch.setattr("hdemucs.pretrained.registry.registry", lambda: registry)
     monkeypatch.setattr("hdemucs.synthesis.dataset.make", make_tones)
+    stand_in_for_ffmpeg(tmp_path / "programs", monkeypatch)
     for module in ("song", "dataset"):
         monkeypatch.setattr(f"hdemucs.synthesis.{module}.require_sounds", lambda held_out=False: None)
     return tmp_path

@@ -14,18 +14,23 @@ import torch
 from torch import Tensor
 
 
+def stand_in_for_ffmpeg(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Put empty programs `ffmpeg` and `ffprobe` on the path.
+
+    museval imports stempeg, which looks for them although scoring calls neither.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = ".bat" if sys.platform == "win32" else ""
+    for name in ("ffmpeg", "ffprobe"):
+        (folder / f"{name}{suffix}").touch(mode=0o755)
+    patch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
 @functools.cache
 def import_museval() -> Any:
-    """The package museval.
-
-    It imports stempeg, which looks for ffmpeg and ffprobe on the path although nothing here calls them: empty
-    files stand in for them while it looks.
-    """
-    suffix = ".bat" if sys.platform == "win32" else ""
+    """The package museval."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        for name in ("ffmpeg", "ffprobe"):
-            (Path(folder) / f"{name}{suffix}").touch(mode=0o755)
-        patch.setenv("PATH", folder, prepend=os.pathsep)
+        stand_in_for_ffmpeg(Path(folder), patch)
         import museval
     return museval
 

@@ -81,7 +81,7 @@ def test_the_same_seeds_give_the_same_files(studio, tmp_path):
 def test_a_stopped_run_continues(tmp_path, monkeypatch):
     made: list[tuple[int, bool]] = []
 
-    def make(seed, seconds, *, held_out):
+    def make(seed, seconds, *, held_out, sparse):
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append((seed, held_out))
@@ -102,6 +102,17 @@ def test_a_stopped_run_continues(tmp_path, monkeypatch):
         "train/song 000005",
         "train/song 000006",
     ]
+
+
+def test_sparse_songs_join_the_other_held_out_ones(studio, tmp_path):
+    for sparse in (False, True):
+        assert write_songs(tmp_path / "songs", songs=0, held_out=1, sparse=sparse, seconds=1.0) == 1
+    assert names_in(tmp_path / "songs") == ["test/held out 000000", "test/sparse 000000"]
+
+
+def test_sparse_without_held_out_songs_is_rejected(tmp_path):
+    with pytest.raises(OptionError, match="sparse applies to held-out songs: set held_out"):
+        write_songs(tmp_path, songs=1, sparse=True)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

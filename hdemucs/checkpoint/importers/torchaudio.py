@@ -1,21 +1,36 @@
-"""Models of torchaudio: the state dict of `torchaudio.models.hdemucs_high`, and `HDemucs` modules in memory.
+"""Models of torchaudio: the state dict of `torchaudio.models.hdemucs_high`, and objects in memory.
 
-A module is recognised by the name of its class and never needs torchaudio to be imported here.
+These are `HDemucs` modules, and the bundles of `torchaudio.pipelines`. Both are recognised by the names of
+their classes and never need torchaudio to be imported here.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
 from hdemucs.checkpoint.build import build
 from hdemucs.checkpoint.importers.demucs import translate_weights
-from hdemucs.errors import CheckpointError
+from hdemucs.errors import CheckpointError, one_line
 from hdemucs.model import Network
 
 BEYOND_ALL_LAYERS = 999
 """Layer from which something starts that no layer has, as in published settings."""
+
+SAMPLE_RATE = 44100
+"""Sample rate in Hz of all of Hybrid Demucs that torchaudio publishes."""
+
+
+class Bundle(Protocol):
+    """A `torchaudio.pipelines.SourceSeparationBundle`: how to get a model, and what it was trained on."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the model in Hz."""
+
+    def get_model(self) -> nn.Module:
+        """Build the model, with weights that torchaudio downloads unless they are in torch.hub's cache."""
 
 
 def import_state(state: Mapping[str, Tensor]) -> Network:
@@ -45,23 +60,41 @@ def import_state(state: Mapping[str, Tensor]) -> Network:
     return build("HDemucs", settings, translate_weights("HDemucs", state))
 
 
-def is_module(model: object) -> bool:
-    """Whether an object is torchaudio's `HDemucs`, or of a class derived from it."""
-    return isinstance(model, nn.Module) and any(
-        kind.__name__ == "HDemucs" and kind.__module__.partition(".")[0] == "torchaudio"
+def as_network(model: object) -> Network | None:
+    """A model of torchaudio in memory as a network of this library; None for any other object.
+
+    Args:
+        model: An `HDemucs`, whose sample rate is taken to be 44.1 kHz because it does not know it; or a
+            bundle, which knows it, and whose weights torchaudio downloads unless torch.hub's cache has them.
+
+    Raises:
+        CheckpointError: A setting has a value that this library's network does not have, or the model of the
+            bundle is not an `HDemucs` or cannot be loaded.
+    """
+    if _is_a(model, "HDemucs"):
+        return _from_module(cast(nn.Module, model), SAMPLE_RATE)
+    if not _is_a(model, "SourceSeparationBundle"):
+        return None
+    bundle = cast(Bundle, model)
+    try:
+        module = bundle.get_model()
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"torchaudio cannot load its bundle's model ({one_line(error)})") from error
+    if not _is_a(module, "HDemucs"):
+        raise CheckpointError(f"the bundle's {type(module).__name__} is not supported, only HDemucs")
+    return _from_module(module, bundle.sample_rate)
+
+
+def _is_a(model: object, name: str) -> bool:
+    """Whether the class of an object, or one that it is derived from, is torchaudio's of this name."""
+    return any(
+        kind.__name__ == name and kind.__module__.partition(".")[0] == "torchaudio"
         for kind in type(model).__mro__
     )
 
 
-def from_module(module: nn.Module) -> Network:
-    """Build Hybrid Demucs with the settings of a torchaudio `HDemucs` and a copy of its weights.
-
-    The module does not know the sample rate that it was trained on; it is taken to be 44.1 kHz, as of all
-    models that torchaudio publishes.
-
-    Raises:
-        CheckpointError: A setting has a value that this library's network does not have.
-    """
+def _from_module(module: nn.Module, sample_rate: int) -> Network:
+    """Hybrid Demucs with the settings of a torchaudio `HDemucs` and a copy of its weights."""
     foreign: Any = module
     embedding = foreign.freq_emb
     supported = {"kernel_size": 8, "stride": 4, "context": 1, "emb_scale": 10}
@@ -76,6 +109,7 @@ def from_module(module: nn.Module) -> Network:
         "audio_channels": foreign.audio_channels,
         "channels": foreign.channels,
         "depth": foreign.depth,
+        "sample_rate": sample_rate,
         "n_fft": foreign.nfft,
         "freq_emb": 0.0 if embedding is None else foreign.freq_emb_scale,
         "norm_starts": _first_layer(state, r"norm1\."),

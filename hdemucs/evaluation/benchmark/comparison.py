@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from hdemucs.errors import EvaluationError
+from hdemucs.evaluation.benchmark.engines import METRICS, OwnEngine
 from hdemucs.evaluation.benchmark.report import read_report
-from hdemucs.evaluation.benchmark.tables import ScoreTable, decibels
+from hdemucs.evaluation.benchmark.tables import ScoreTable, decibels, songs_in_words
 from hdemucs.evaluation.metrics import median_over_tracks
 
 FLIPS = 100_000
@@ -15,7 +16,7 @@ FLIPS = 100_000
 
 
 def compare(first: Path, second: Path) -> ScoreTable:
-    """Table of the SDR of two runs on the songs that both have, with the p-values of `paired_test`.
+    """Table of the scores of two runs on the songs that both have, with the p-values of `paired_test`.
 
     Args:
         first: Folder of run A.
@@ -31,17 +32,21 @@ def compare(first: Path, second: Path) -> ScoreTable:
         raise EvaluationError(
             f"{first} and {second} cannot be compared: they have no song or source in common"
         )
-    scores_a, scores_b = (run.by_song("SDR")[[run.songs.index(song) for song in songs]] for run in (a, b))
     rows = []
-    for source in sources:
-        one = scores_a[:, a.sources.index(source)]
-        two = scores_b[:, b.sources.index(source)]
-        differences = (two - one)[(two - one).isfinite()]
-        cells = [median_over_tracks(one), median_over_tracks(two), differences.mean()]
-        p = f"{paired_test(differences):.4f}" if len(differences) else "-"
-        rows.append([source, *(decibels(float(cell)) for cell in cells), p])
-    title = f"SDR in dB on {len(songs)} songs: A is {a.method}, B is {b.method}"
-    header = ["source", "A", "B", "B - A, mean over songs", "p"]
+    for metric in METRICS:
+        scores_a, scores_b = (
+            run.by_song(metric)[[run.songs.index(song) for song in songs]] for run in (a, b)
+        )
+        for source in sources:
+            one, two = scores_a[:, a.sources.index(source)], scores_b[:, b.sources.index(source)]
+            differences = (two - one)[(two - one).isfinite()]
+            cells = [median_over_tracks(one), median_over_tracks(two), differences.mean()]
+            p = f"{paired_test(differences):.4f}" if len(differences) else "-"
+            rows.append([metric, source, *(decibels(float(cell)) for cell in cells), p])
+    own = a.engine == b.engine == OwnEngine.name
+    names = [run.method if own else f"{run.method} scored by {run.engine}" for run in (a, b)]
+    title = f"{songs_in_words(len(songs))}, dB: A is {names[0]}, B is {names[1]}"
+    header = ["metric", "source", "A", "B", "B - A, mean over songs", "p"]
     return ScoreTable(title, header, rows)
 
 

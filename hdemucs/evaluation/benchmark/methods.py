@@ -37,6 +37,9 @@ class Method(Protocol):
     def separate(self, song: Song) -> tuple[Tensor, int]:
         """Estimates `[S, C, L]` of these sources, and their sample rate in Hz."""
 
+    def facts(self, song: Song) -> dict[str, Any]:
+        """What else the estimates of a song depend on, as values that JSON can hold."""
+
 
 class ModelMethod:
     """A model, applied as `hdemucs separate` applies it."""
@@ -56,6 +59,9 @@ class ModelMethod:
         stems = self.separator.separate(song.open("mixture"))
         return torch.stack(list(stems.values())), stems.sample_rate
 
+    def facts(self, song: Song) -> dict[str, Any]:
+        return {}
+
 
 class MixtureMethod:
     """The mixture as the estimate of every source: the score of doing nothing."""
@@ -73,6 +79,9 @@ class MixtureMethod:
     def separate(self, song: Song) -> tuple[Tensor, int]:
         mixture = song.read("mixture")
         return mixture.expand(len(song.sources), -1, -1), song.sample_rate
+
+    def facts(self, song: Song) -> dict[str, Any]:
+        return {}
 
 
 class RatioMaskMethod:
@@ -108,6 +117,9 @@ class RatioMaskMethod:
             estimates.append(torch.istft(masked, self.n_fft, self.n_fft // 4, window=window, length=length))
         return torch.stack(estimates), song.sample_rate
 
+    def facts(self, song: Song) -> dict[str, Any]:
+        return {}
+
 
 class FolderMethod:
     """Estimates by other software, read from files.
@@ -135,12 +147,19 @@ class FolderMethod:
         return [source for source in song.sources if self._file(song, source) is not None]
 
     def separate(self, song: Song) -> tuple[Tensor, int]:
-        files = [file for source in song.sources if (file := self._file(song, source)) is not None]
+        files = self._files(song)
         if not files:
             raise AudioError(f"{self.folder / song.name} has no estimates of {', '.join(song.sources)}")
         rate = song.sample_rate
         signals = [torch.cat(list(audio.convert(audio.open(file), rate, 2)), -1) for file in files]
         return align_lengths(f"{self.folder / song.name}", signals, rate), rate
+
+    def facts(self, song: Song) -> dict[str, Any]:
+        """When the newest estimate was written: another separation may replace those that were scored."""
+        return {"estimates": max((file.stat().st_mtime_ns for file in self._files(song)), default=None)}
+
+    def _files(self, song: Song) -> list[Path]:
+        return [file for source in song.sources if (file := self._file(song, source)) is not None]
 
     def _file(self, song: Song, source: str) -> Path | None:
         folder = self.folder / song.name

@@ -40,7 +40,7 @@ def write_plots(report: BenchmarkReport, out: Path) -> list[Path]:
     columns = [column[column.isfinite()].tolist() for column in scores.T]
     axes.boxplot(columns, tick_labels=report.sources)
     axes.set_ylabel("SDR of a song, dB")
-    axes.set_title(f"{report.method}, {len(report.songs)} songs")
+    axes.set_title(report.title)
 
     by_song = Figure(figsize=(7, 1.5 + 0.25 * len(order)), layout="constrained")
     axes = by_song.subplots()

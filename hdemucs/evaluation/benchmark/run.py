@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from hdemucs.datasets import Song
 from hdemucs.errors import HDemucsError, OptionError
+from hdemucs.evaluation.benchmark.engines import Engine, OwnEngine
 from hdemucs.evaluation.benchmark.identity import claim_folder
 from hdemucs.evaluation.benchmark.methods import Method
 from hdemucs.evaluation.benchmark.scores import score_song, scores_file
@@ -36,6 +35,7 @@ def evaluate(
     songs: Sequence[Song],
     out: Path,
     *,
+    engine: Engine | None = None,
     jobs: int = 1,
     progress: Callable[[int, str], None] | None = None,
 ) -> list[SongOutcome]:
@@ -46,24 +46,27 @@ def evaluate(
     Args:
         method: Method to score.
         songs: Songs of the test set.
-        out: Folder of the run. `out/run.json` records the method, its weights and the songs, so
+        out: Folder of the run. `out/run.json` records the method, its weights, the engine and the songs, so
             that runs cannot be mixed up.
+        engine: What computes BSS Eval; None for this library's own.
         jobs: Songs scored at once, while the next one is separated. With 1, two songs are in memory: one
-            of four minutes with four stereo stems takes 1.5 GB while it is scored, and 0.4 GB besides the
-            model's own while it is separated.
+            of four minutes with four stereo stems takes 1.5 GB while it is scored (8 GB by museval), and
+            0.4 GB besides the model's own while it is separated.
         progress: Called before each song with the number of songs before it and its name.
 
     Returns:
         One outcome for each song, in order.
 
     Raises:
-        OptionError: `jobs` is below 1, or `out` holds scores of another method, model or test set.
+        OptionError: `jobs` is below 1, or `out` holds scores of another method, model, engine or test set.
         EvaluationError: `out/run.json` is damaged.
         OutputError: `out` cannot be written.
+        WorkerError: A process that scores was killed, most likely because memory ran out.
     """
     if jobs < 1:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
-    claim_folder(out, method, songs)
+    engine = engine or OwnEngine()
+    claim_folder(out, method, engine.name, songs)
     outcomes: dict[str, SongOutcome] = {}
     scoring: list[tuple[Song, Future[None]]] = []
 
@@ -72,8 +75,7 @@ def evaluate(
             song, future = scoring.pop(0)
             outcomes[song.name] = _outcome(song, future)
 
-    # One thread for each song: more would compete with the separation for the same cores.
-    with ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with engine.workers(jobs) as pool:
         for index, song in enumerate(songs):
             if progress is not None:
                 progress(index, song.name)
@@ -89,7 +91,8 @@ def evaluate(
                 outcomes[song.name] = SongOutcome(song.name, "failed", error)
                 continue
             seconds = time.perf_counter() - started
-            future = pool.submit(score_song, song, method.sources(song), estimates, rate, seconds, file)
+            sources, array = method.sources(song), estimates.numpy()
+            future = pool.submit(score_song, engine, song, sources, array, rate, seconds, file)
             scoring.append((song, future))
         collect(0)
     return [outcomes[song.name] for song in songs]

@@ -5,26 +5,21 @@ Letters in shapes: S sources, C channels, L samples, P windows.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hdemucs.audio.codecs import LOSSY_SUFFIXES
 from hdemucs.datasets import Song, align_lengths
-from hdemucs.errors import EvaluationError
-from hdemucs.evaluation.metrics import BSSEval, bss_eval, sdr
+from hdemucs.errors import EvaluationError, one_line
+from hdemucs.evaluation.benchmark.engines import METRICS, Engine, OwnEngine
+from hdemucs.evaluation.metrics import sdr
 from hdemucs.files import write_whole
-
-METRICS = ("SDR", "SIR", "ISR", "SAR")
-WINDOW_SECONDS = 1.0
-"""Window and hop of BSS Eval in SiSEC 2018, and therefore in all published scores."""
-
-MUSEVAL_VERSION = "0.4.1"
-"""Version of museval that the file format and the numbers agree with."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +29,12 @@ class SongScores:
     Attributes:
         windows: BSS Eval of the song's windows, dB `[P]` by metric.
         full_track: SDR of the full track as in the MDX challenge, dB; empty for files that museval wrote.
+        engine: Name of the engine that computed BSS Eval.
     """
 
     windows: Mapping[str, Mapping[str, Tensor]]
     full_track: Mapping[str, float]
+    engine: str
 
 
 def scores_file(out: Path, song: str) -> Path:
@@ -46,9 +43,10 @@ def scores_file(out: Path, song: str) -> Path:
 
 
 def score_song(
+    engine: Engine,
     song: Song,
     sources: Sequence[str],
-    estimates: Tensor,
+    estimates: NDArray[np.float32],
     sample_rate: int,
     separation_seconds: float,
     file: Path,
@@ -56,9 +54,11 @@ def score_song(
     """Score the estimates of a song and write the scores to a file.
 
     Args:
+        engine: What computes BSS Eval.
         song: Song with the true stems.
         sources: Names of the estimated sources, in order.
-        estimates: Estimated sources `[S, C, L]`.
+        estimates: Estimated sources `[S, C, L]`: an array, because torch hands a tensor to another process in
+            shared memory, of which containers have little.
         sample_rate: Sample rate of the estimates in Hz; stems are resampled to it.
         separation_seconds: Time that the separation took in seconds, recorded with the scores.
         file: File to write.
@@ -69,19 +69,20 @@ def score_song(
         OutputError: The file cannot be written.
     """
     references = _references(song, sources, sample_rate, channels=estimates.shape[1])
-    length = align_lengths(song.name, [references[0], estimates[0]], sample_rate).shape[-1]
-    references, estimates = references[..., :length], estimates[..., :length]
+    estimated = torch.as_tensor(estimates)
+    length = align_lengths(song.name, [references[0], estimated[0]], sample_rate).shape[-1]
+    references, estimated = references[..., :length], estimated[..., :length]
     started = time.perf_counter()
-    window = round(WINDOW_SECONDS * sample_rate)
     try:
-        windows = bss_eval(references, estimates, window=window, hop=window)
-        full_track = sdr(references, estimates)
+        full_track = sdr(references, estimated)
+        targets = engine.targets(sources, references, estimated, sample_rate)
     except ValueError as error:
-        raise EvaluationError(f"{song.name}: {error}") from error
+        raise EvaluationError(f"{song.name}: {one_line(error)}") from error
     content = {
-        "targets": list(_targets(sources, windows)),
-        "museval_version": MUSEVAL_VERSION,
+        "targets": targets,
+        "museval_version": engine.museval_version,
         "hdemucs": {
+            "engine": engine.name,
             "sdr": dict(zip(sources, full_track.tolist(), strict=True)),
             "seconds": length / sample_rate,
             "separation_seconds": separation_seconds,
@@ -106,21 +107,6 @@ def _references(song: Song, sources: Sequence[str], sample_rate: int, channels: 
     return references
 
 
-def _targets(sources: Sequence[str], scores: BSSEval) -> Iterator[dict[str, Any]]:
-    """Scores in museval's schema, in which windows are called frames."""
-    values = {metric: getattr(scores, metric.lower()).tolist() for metric in METRICS}
-    for index, source in enumerate(sources):
-        frames = [
-            {
-                "time": number * WINDOW_SECONDS,
-                "duration": WINDOW_SECONDS,
-                "metrics": {metric: round(values[metric][index][number], 5) for metric in METRICS},
-            }
-            for number in range(len(values["SDR"][index]))
-        ]
-        yield {"name": source, "frames": frames}
-
-
 def read_scores(file: Path) -> SongScores:
     """Read the scores of one song, written by `score_song` or by museval.
 
@@ -136,6 +122,10 @@ def read_scores(file: Path) -> SongScores:
             }
             for target in content["targets"]
         }
-        return SongScores(windows, dict(content.get("hdemucs", {}).get("sdr", {})))
+        if "hdemucs" not in content:
+            return SongScores(windows, {}, f"museval {content.get('museval_version', '')}".strip())
+        # Version 0.1.0 had one engine, and did not name it.
+        own = content["hdemucs"]
+        return SongScores(windows, dict(own["sdr"]), str(own.get("engine", OwnEngine.name)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvaluationError(f"{file} does not hold scores; remove it to score the song again") from error

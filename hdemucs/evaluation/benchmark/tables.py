@@ -24,6 +24,12 @@ class ScoreTable:
         return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in cells)]) + "\n"
 
 
-def decibels(value: float | None) -> str:
-    """A score in dB with two decimals; a dash if it is None or NaN."""
-    return "-" if value is None or value != value else f"{value:.2f}"
+def decibels(value: float) -> str:
+    """A score in dB with two decimals; a dash if it is NaN."""
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return "-" if value != value else f"{round(value, 2) + 0:.2f}"
+
+
+def songs_in_words(count: int) -> str:
+    """A number of songs: `1 song`, `2 songs`."""
+    return f"{count} song{'s' * (count != 1)}"

@@ -101,6 +101,12 @@ BASSES = tuple(family for family in FAMILIES if family.endswith("bass"))
 SOLOISTS = tuple(family for family in FAMILIES if not family.endswith(("bass", "pad")))
 """Families that may play a melody by themselves."""
 
+HELD_OUT_SOLOISTS = (
+    "piano", "organ", "vibraphone", "steel guitar", "clean guitar", "distorted guitar", "fiddle", "brass",
+    "sax", "winds", "synth lead", "pluck",
+)  # fmt: skip
+"""Those of `SOLOISTS` that play in held-out songs, in an order that never changes."""
+
 
 def choose_instrument(family: str, sounds: Sequence[Sound], rng: np.random.Generator) -> Instrument:
     """Draw an instrument of a family.

@@ -25,6 +25,9 @@ _LINE_UPS = {
     "o": 0.8, "d": 1.0, "b": 0.5, "v": 1.1, "ov": 1.0, "bv": 0.4, "dv": 0.6, "db": 0.9, "do": 0.5, "bo": 0.6,
     "dbv": 0.6, "bov": 0.5, "dov": 0.5,
 }  # fmt: skip
+# In any three passages in a row, every stem sounds: one that is silent for a full song has no meaningful SDR.
+_SPARSE = ("dbov", "s", "db", "v", "dbos", "d", "ov", "b")
+_SPARSE_SECONDS = 4.0  # of a passage, rounded to whole bars
 
 
 class _Timed(Protocol):
@@ -90,7 +93,29 @@ def draw_arrangement(form: Form, rng: np.random.Generator) -> Arrangement:
     return Arrangement(tuple(passages))
 
 
+def sparse_arrangement(form: Form, rng: np.random.Generator) -> Arrangement:
+    """Plan a sparse arrangement for a held-out song.
+
+    Every part plays alone at times, and every stem rests for at least half of the song. The passages come in
+    an order that never changes, so that scores compare; only the first one is drawn.
+
+    Args:
+        form: Plan of the song.
+        rng: Random generator for the first passage.
+    """
+    first = int(rng.integers(len(_SPARSE)))
+    bars = max(1, round(_SPARSE_SECONDS / form.grid.bar))
+    passages = [
+        Passage((bar + bars) * form.grid.bar, _parts(_SPARSE[(first + index) % len(_SPARSE)]))
+        for index, bar in enumerate(range(0, form.sections[-1].bars.stop, bars))
+    ]
+    return Arrangement(tuple(passages))
+
+
 def _line_up(rng: np.random.Generator) -> frozenset[str]:
     odds = np.array(list(_LINE_UPS.values()))
-    initials = str(rng.choice(list(_LINE_UPS), p=odds / odds.sum()))
+    return _parts(str(rng.choice(list(_LINE_UPS), p=odds / odds.sum())))
+
+
+def _parts(initials: str) -> frozenset[str]:
     return frozenset(part for part in PARTS if part[0] in initials)

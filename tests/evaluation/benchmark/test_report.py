@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from hdemucs.datasets import MUSDB_TEST
 from hdemucs.errors import EvaluationError
 from hdemucs.evaluation.benchmark.comparison import compare, paired_test
+from hdemucs.evaluation.benchmark.engines import METRICS
 from hdemucs.evaluation.benchmark.plots import write_plots
 from hdemucs.evaluation.benchmark.report import published, read_report, write_report
 from hdemucs.evaluation.benchmark.scores import scores_file
 from tests.evaluation.benchmark.conftest import Runs
 from tests.evaluation.reference import import_museval
+from tests.evaluation.songs import SOURCES
 
 
 def score_file_content(**sources: float) -> str:
@@ -71,18 +74,49 @@ def test_museval_reads_the_scores(runs: Runs) -> None:
 
 def test_runs_are_compared_on_common_songs(runs: Runs, tmp_path: Path) -> None:
     text = compare(runs.mixture, runs.oracle).markdown()
-    assert "on 2 songs: A is mixture, B is oracle:irm" in text
-    difference = (
-        read_report(runs.oracle).by_song("SDR") - read_report(runs.mixture).by_song("SDR")[1:]
-    ).mean(0)
-    for source, value in zip(read_report(runs.oracle).sources, difference.tolist(), strict=True):
-        (row,) = (line for line in text.splitlines() if line.startswith(f"| {source} |"))
-        assert f"| {value:.2f} |" in row
+    assert text.startswith("2 songs, dB: A is mixture, B is oracle:irm\n")
+    a, b = read_report(runs.mixture), read_report(runs.oracle)
+    for metric in METRICS:
+        differences = (b.by_song(metric) - a.by_song(metric)[1:]).mean(0)
+        for source, value in zip(b.sources, differences.tolist(), strict=True):
+            (row,) = (line for line in text.splitlines() if line.startswith(f"| {metric} | {source} |"))
+            assert f"| {value:.2f} |" in row
     with pytest.raises(EvaluationError, match="has no scores"):
         compare(runs.mixture, tmp_path / "nowhere")
     (tmp_path / "another.json").write_text(score_file_content(vocals=1.0))
     with pytest.raises(EvaluationError, match="no song or source in common"):
         compare(runs.mixture, tmp_path)
+
+
+def test_runs_of_two_engines_are_compared(runs: Runs, tmp_path: Path) -> None:
+    """Scores by museval itself, of one song only."""
+    content = json.loads(scores_file(runs.mixture, "Song [0]").read_text())
+    del content["hdemucs"]
+    (tmp_path / "Song [0].json").write_text(json.dumps(content))
+    table = compare(runs.mixture, tmp_path)
+    assert table.title == (
+        f"1 song, dB: A is mixture scored by hdemucs, B is {tmp_path.name} scored by museval 0.4.1"
+    )
+    assert [row[4] for row in table.rows] == ["0.00"] * len(METRICS) * len(SOURCES)
+    assert read_report(tmp_path).title == f"{tmp_path.name}, 1 song, scored by museval 0.4.1"
+
+
+def test_scores_of_two_engines_do_not_mix(runs: Runs, tmp_path: Path) -> None:
+    shutil.copytree(runs.mixture, tmp_path / "mixed")
+    file = scores_file(tmp_path / "mixed", "Song [1]")
+    content = json.loads(file.read_text())
+    content["hdemucs"]["engine"] = "museval 0.4.1"
+    file.write_text(json.dumps(content))
+    with pytest.raises(EvaluationError, match=r"Song \[1\]\.json has scores by museval 0\.4\.1, where other"):
+        read_report(tmp_path / "mixed")
+
+
+def test_infinite_scores_are_shown_and_are_null_in_json(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(score_file_content(vocals=math.inf))
+    report = write_report(tmp_path)
+    assert report.summary()["sources"]["vocals"]["SDR"] is None
+    assert "Infinity" not in (tmp_path / "summary.json").read_text()
+    assert "| vocals | inf | inf |" in report.markdown()
 
 
 def test_songs_must_be_scored_for_the_same_sources(tmp_path: Path) -> None:

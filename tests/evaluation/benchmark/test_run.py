@@ -1,6 +1,7 @@
 """Runs of the benchmark: resuming, failures, and runs that must not be mixed up."""
 
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -51,6 +52,25 @@ def test_a_stopped_run_is_resumed(musdb: Path, tmp_path: Path, runs: Runs) -> No
 def test_a_run_keeps_to_its_method(runs: Runs) -> None:
     with pytest.raises(OptionError, match="holds scores of mixture"):
         evaluate(RatioMaskMethod(), find_songs(runs.musdb), runs.mixture)
+
+
+def test_a_run_keeps_to_its_settings(tmp_path: Path, runs: Runs) -> None:
+    songs = find_songs(runs.musdb)[2:]
+    evaluate(tiny_method(0), songs, tmp_path)
+    other = tiny_method(0)
+    other.settings["shifts"] = 2
+    with pytest.raises(OptionError, match="holds scores of best with shifts=1, not with shifts=2; choose"):
+        evaluate(other, songs, tmp_path)
+
+
+def test_a_run_without_scores_may_begin_anew(musdb: Path, tmp_path: Path) -> None:
+    (song,) = find_songs(musdb)[:1]
+    (song.path / "mixture.wav").write_bytes(b"RIFF")
+    assert statuses(evaluate(MixtureMethod(), [song], tmp_path)) == ["failed"]
+    shutil.copy(song.path / "vocals.wav", song.path / "mixture.wav")
+    (song,) = find_songs(musdb)[:1]
+    assert statuses(evaluate(RatioMaskMethod(), [song], tmp_path)) == ["scored"]
+    assert read_report(tmp_path).method == "oracle:irm"
 
 
 def tiny_method(seed: int) -> ModelMethod:
@@ -112,6 +132,23 @@ def test_a_song_is_scored_while_the_next_is_separated(
 
     monkeypatch.setattr("hdemucs.evaluation.benchmark.run.score_song", score)
     assert statuses(evaluate(Announcing(), find_songs(musdb)[:2], tmp_path / "out")) == ["scored", "scored"]
+
+
+def test_estimates_that_were_replaced_are_noticed(tmp_path: Path, runs: Runs) -> None:
+    songs = find_songs(runs.musdb)
+    estimates, out = tmp_path / "estimates", tmp_path / "out"
+    shutil.copytree(runs.musdb / "test", estimates)
+    assert statuses(evaluate(FolderMethod(estimates), songs[:2], out)) == ["scored"] * 2
+    assert statuses(evaluate(FolderMethod(estimates), songs, out)) == ["kept", "kept", "scored"]
+    os.utime(estimates / "Song [1]" / "vocals.wav", (1e9, 2e9))
+    with pytest.raises(OptionError, match=r"Song \[1\] has changed since it was scored; choose another"):
+        evaluate(FolderMethod(estimates), songs, out)
+    # A run of version 0.1.0 does not know when its estimates were written.
+    run = json.loads((out / "run.json").read_text())
+    for facts in run["songs"].values():
+        del facts["estimates"]
+    (out / "run.json").write_text(json.dumps(run))
+    assert statuses(evaluate(FolderMethod(estimates), songs, out)) == ["kept"] * 3
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "3", '{"method": "mixture", "songs": [1]}'])

@@ -1,8 +1,16 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
-from hdemucs.synthesis.score.arrangement import EVERYBODY, PARTS, Arrangement, Passage, draw_arrangement
+from hdemucs.synthesis.score.arrangement import (
+    EVERYBODY,
+    PARTS,
+    Arrangement,
+    Passage,
+    draw_arrangement,
+    sparse_arrangement,
+)
 from hdemucs.synthesis.score.melody import solo_melody
 from hdemucs.synthesis.score.notes import Note
 from tests.synthesis.score.forms import form_of, seconds_of
@@ -27,6 +35,21 @@ def test_every_part_is_alone_in_some_songs_and_all_play_in_most():
         line_ups.update({passage.parts for passage in arrangement.passages})
     assert all(line_ups[frozenset({part})] >= 5 for part in PARTS)
     assert line_ups[frozenset(PARTS) - {"soloist"}] > 100
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_in_a_sparse_arrangement_every_part_is_alone_and_every_stem_rests(seed):
+    form = form_of("pop", seed)
+    passages = sparse_arrangement(form, np.random.default_rng(seed)).passages
+    assert passages[-1].end >= seconds_of(form) - 0.01
+    lengths = np.diff([0, *(passage.end for passage in passages)])
+    assert np.all((lengths > 2.5) & (lengths < 6))
+    line_ups = [passage.parts for passage in passages[:8]]
+    assert {frozenset({part}) for part in PARTS} - {frozenset({"other"})} <= {*line_ups}
+    for stem in ({"drums"}, {"bass"}, {"other", "soloist"}, {"vocals"}):
+        plays = [bool(stem & passage.parts) for passage in passages]
+        assert sum(plays[:8]) in (3, 4)
+        assert all(any(plays[start : start + 3]) for start in range(len(plays) - 2))
 
 
 def test_a_soloist_plays_in_every_section():
