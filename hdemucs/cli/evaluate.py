@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdemucs.cli.options import add_computation, computation
-from hdemucs.cli.output import complain, make_table, note, plain, print_table
+from hdemucs.cli.output import complain, make_table, note, plain, print_table, terminal_width, wrapped
 from hdemucs.errors import OptionError
 from hdemucs.pretrained import DEFAULT_MODEL
 
@@ -136,7 +136,7 @@ def _print_scores(tables: Sequence[ScoreTable]) -> None:
         if not sys.stdout.isatty():
             print(table.markdown(), end="")
             continue
-        print(table.title)
+        print(wrapped(table.title, terminal_width(sys.stdout)))
         rows = make_table(*table.header)
         for row in table.rows:
             rows.add_row(*map(plain, row))

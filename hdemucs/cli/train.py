@@ -22,11 +22,12 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         help="train a model on your own stems, or fine-tune one",
-        usage="hdemucs train --config CONFIG data=FOLDER [KEY=VALUE ...] [-o RUN] [--check]\n"
+        usage="hdemucs train --config CONFIG data=FOLDER [KEY=VALUE ...] [-o RUN]\n"
+        "                     [--check]\n"
         "       hdemucs train --resume RUN\n"
         "       hdemucs train --keys",
         description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...).\n"
-        "The best model is written to RUN/best.safetensors, for `hdemucs separate --model`.",
+        "The best model becomes RUN/best.safetensors, for `hdemucs separate --model`.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="To fine-tune:     hdemucs train --config finetune data=songs init=hdemucs_mmi\n"
         "On several GPUs:  torchrun --nproc-per-node 4 -m hdemucs train ...",

@@ -40,7 +40,7 @@ class Scan:
         """Summarise the scan in one line, plus a line for each kind of problem: files, fault and action."""
         hours = sum(song.length / song.sample_rate for song in self.train) / 3600
         lines = [
-            f"{len(self.train)} songs for training ({hours:.2f} h), {len(self.valid)} for validation; "
+            f"songs for training: {len(self.train)} ({hours:.2f} h), for validation: {len(self.valid)}; "
             f"sources: {', '.join(self.sources)}"
         ]
         groups: dict[tuple[str, str], list[Path]] = defaultdict(list)

@@ -169,14 +169,7 @@ def _train(
         if config.freeze:
             log.info("%d parameters are frozen", freeze(model, config.freeze))
         parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        log.info(
-            "%s: %.2f M trainable parameters, sources %s; %d songs for training, %d for validation",
-            type(model).__name__,
-            parameters / 1e6,
-            ", ".join(model.sources),
-            len(songs.train),
-            len(songs.valid),
-        )
+        log.info("%s with %.2f M trainable parameters", type(model).__name__, parameters / 1e6)
         build_trainer(config, model, songs, run, progress).train()
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from hdemucs.cli import build_parser
+from hdemucs.cli.output import progress_bar
 from tests.cli.command import Run
 
 Terminal = Callable[[int], None]
@@ -43,8 +45,6 @@ def test_complaints_about_options_break_no_words(run: Run, terminal: Terminal) -
 
 
 def test_a_long_title_leaves_room_for_the_bar(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hdemucs.cli.output import progress_bar
-
     monkeypatch.setenv("FORCE_COLOR", "1")
     terminal(40)
     bar = progress_bar()
@@ -52,3 +52,10 @@ def test_a_long_title_leaves_room_for_the_bar(terminal: Terminal, monkeypatch: p
     lines = bar.console.render_lines(bar.get_renderable())
     (shown,) = ("".join(segment.text for segment in line) for line in lines)
     assert re.search(r"x….+━{5,}.+50% -:--:--", shown), shown
+
+
+def test_help_fits_eighty_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in build_parser()[1]:
+        for line in run(command, "--help").out.splitlines():
+            assert len(line) <= 80, f"{command}: {line}"

@@ -66,7 +66,7 @@ def test_songs_are_found_in_train_and_valid_but_never_in_test(tmp_path: Path):
     assert scanned.sources == MUSDB
     assert scanned.problems == []
     assert scanned.report() == (
-        "2 songs for training (0.00 h), 1 for validation; sources: drums, bass, other, vocals"
+        "songs for training: 2 (0.00 h), for validation: 1; sources: drums, bass, other, vocals"
     )
 
 
