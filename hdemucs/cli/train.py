@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
         "       hdemucs train --resume RUN\n"
         "       hdemucs train --keys",
         description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...).\n"
-        "The best model is written to RUN/best.safetensors, for `hdemucs separate --model`.",
+        "`hdemucs separate --model RUN` separates with the best model, RUN/best.safetensors.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="To fine-tune:     hdemucs train --config finetune data=songs init=hdemucs_mmi\n"
         "On several GPUs:  torchrun --nproc-per-node 4 -m hdemucs train ...",

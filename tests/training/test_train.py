@@ -114,7 +114,7 @@ def test_a_run_learns_and_ends_with_a_model_that_separates(
     assert any(finished.tensorboard.iterdir())
 
     song = songs / "valid" / "held out" / "bass.wav"
-    assert main(["separate", str(song), "-n", str(finished.best), "-o", str(tmp_path)]) == 0
+    assert main(["separate", str(song), "-n", str(finished.folder), "-o", str(tmp_path)]) == 0
     written = sorted(path.stem for path in tmp_path.rglob("*.wav"))
     assert written == sorted(SOURCES)
 
