@@ -151,7 +151,7 @@ class Trainer:
                 log.info("time left: %s", left, extra={"in_progress_bar": True})
                 if self.epoch < self.epochs and self._any_process(interrupt.requested):
                     self._stop()
-        log.info("done: the model is %s", self.run.best)
+        log.info("done after %d epochs", self.epoch)
 
     def _wait_for_songs(self, interrupt: Interrupt) -> None:
         with main_first(self.accelerator):

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -482,18 +483,25 @@ def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(
         run.load_checkpoint()
 
 
-def test_the_time_left_is_said_once_on_a_terminal(
-    songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_time_left_is_said_once_and_words_stay_whole_on_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ("epochs=1", "steps_per_epoch=1")
+    songs = write_songs(tmp_path / "songs", count=1)
+    (songs / "train" / "song 0" / "stems.yaml").write_text("silent: [vocls]")
     assert train(songs, tmp_path / "piped", *settings) == 0
     assert "time left" in capsys.readouterr().err
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert train(songs, tmp_path / "terminal", *settings) == 0
-    said = capsys.readouterr().err
-    assert "done: the model is" in said
+    monkeypatch.setenv("COLUMNS", "40")
+    run = Run(tmp_path / "terminal")
+    assert train(songs, run.folder, *settings) == 0
+    said = re.sub(r"\x1b\[[0-9;?]*\w", "", capsys.readouterr().err)
+    logged = " ".join(line.rpartition(" INFO ")[2] for line in run.log.read_text().splitlines())
+    assert "time left" in logged
     assert "time left" not in said
-    assert "time left" in Run(tmp_path / "terminal").log.read_text()
+    words = set(re.split("[ /]", logged.partition("time left")[0]))
+    assert "'vocls'," in words
+    assert words <= set(re.split(r"\s|/", said))
 
 
 def test_misuse_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
