@@ -18,6 +18,7 @@ Needs the `test` extra, and `dora-search` for the solver of demucs:
 """
 
 import argparse
+import importlib.util
 import itertools
 import json
 import resource
@@ -181,6 +182,9 @@ def main() -> None:
     if args.package:
         measure_here(args)
         return
+    for module, package in (("demucs", "demucs"), ("dora", "dora-search")):
+        if importlib.util.find_spec(module) is None:
+            sys.exit(f"comparing with the solver of demucs needs its packages: pip install {package}")
     results: dict[str, list[dict[str, float]]] = {package: [] for package in ("hdemucs", *PENALTIES)}
     for _ in range(args.runs):
         for package, done in results.items():
@@ -192,6 +196,8 @@ def main() -> None:
             if process.returncode:
                 sys.exit(f"{package} failed:\n{process.stderr}")
             done.append(json.loads(process.stdout.splitlines()[-1]))
+            # The published network takes ten minutes in all.
+            print(f"run {len(done)}, {package}: {done[-1]['seconds']:.2f} s a step", file=sys.stderr)
     print(tables(results))
 
 

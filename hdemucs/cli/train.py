@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def add_parser(commands: Any) -> None:
         "       hdemucs train --resume RUN\n"
         "       hdemucs train --keys",
         description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...).\n"
-        "The best model becomes RUN/best.safetensors, for `hdemucs separate --model`.",
+        "`hdemucs separate --model RUN` separates with the best model, RUN/best.safetensors.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="To fine-tune:     hdemucs train --config finetune data=songs init=hdemucs_mmi\n"
         "On several GPUs:  torchrun --nproc-per-node 4 -m hdemucs train ...",
@@ -116,20 +117,25 @@ def _train(args: argparse.Namespace) -> None:
                 train(args.config, args.settings, run.folder, progress=progress, scanning=scanning)
     except KeyboardInterrupt:
         if run.initial.exists():
-            note(f"to resume this run: hdemucs train --resume {run.folder}")
+            note(f"to resume this run: hdemucs train --resume {shlex.quote(str(run.folder))}")
         raise
     if run.best.exists():
-        print(run.best)
+        print(run.best, flush=True)
+        note(f"to separate with it: hdemucs separate SONG --model {shlex.quote(str(run.folder))}")
 
 
 @contextmanager
 def _display() -> Iterator[tuple[Any, Any]]:
     """Yield progress callbacks for training and for scanning songs; they share a bar, below the log."""
     with progress_bar() as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("starting", total=None)
+        # On a CPU a step may take a minute, and a validation several.
+        bar.speed_estimate_period = 3600
 
         def step(event: Step) -> None:
-            text = f"epoch {event.epoch}/{event.epochs}, loss {event.loss:.4f}"
+            state = ", finishing" if event.step == event.steps else f", loss {event.loss:.4f}"
+            # A narrow terminal has no room for more than the time left.
+            text = f"epoch {event.epoch}/{event.epochs}" + state * (bar.console.width >= 60)
             done = (event.epoch - 1) * event.steps + event.step
             bar.update(task, description=text, completed=done, total=event.epochs * event.steps)
 
@@ -146,7 +152,7 @@ def _display() -> Iterator[tuple[Any, Any]]:
 
 
 class _LogAboveBar(logging.Handler):
-    """Prints log messages above a progress bar, or plainly if the bar is not shown."""
+    """Prints log messages above a progress bar, and leaves out those that repeat what the bar shows."""
 
     def __init__(self, bar: Any) -> None:
         super().__init__()
@@ -154,9 +160,5 @@ class _LogAboveBar(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message without a time stamp: on a terminal, it is read as it appears."""
-        if self.bar.console.is_terminal:
-            if getattr(record, "in_progress_bar", False):
-                return
-            self.bar.console.print(plain(record.getMessage()))
-        else:
+        if not (self.bar.console.is_terminal and getattr(record, "in_progress_bar", False)):
             note(record.getMessage())

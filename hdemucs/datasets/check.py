@@ -19,7 +19,7 @@ from hdemucs.datasets.songs import Song
 from hdemucs.errors import AudioError, OutputError
 from hdemucs.files import cache_folder, write_whole
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class _FileReader:
     def __init__(self, path: Path, stream: int) -> None:
         self.facts = FileFacts()
         self._blocks: Iterator[Tensor] = iter(())
+        self._warnings: list[str] = []
         try:
             source = audio.open(path, stream=stream)
         except AudioError as error:
@@ -95,6 +96,7 @@ class _FileReader:
             return
         self.facts = FileFacts(source.sample_rate, source.channels)
         self._blocks = source.blocks()
+        self._warnings = source.warnings
 
     def next(self) -> Tensor | None:
         """Return the next block `[channels, length]`; None at the end or at a fault."""
@@ -105,8 +107,11 @@ class _FileReader:
             return None
         facts = self.facts
         if block is None:
-            if not facts.length and not facts.fault:
+            if not facts.fault and not facts.length:
                 self._fail("has no samples")
+            elif not facts.fault and self._warnings:
+                # Enough for separation, but such a stem would cut the whole song short.
+                self._fail(self._warnings[0])
             return None
         # numpy, since songs are checked in as many threads as there are cores, and torch would start more.
         # Its `max` propagates NaN.

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 MODEL_SUFFIXES = (".safetensors", ".th", ".pt")
 HUB = "hf://"
+_BEST = "best.safetensors"
+"""Best model of a training run; `hdemucs.training.run.Run` describes the other files in a run's folder."""
 
 
 def load_model(spec: str | os.PathLike[str]) -> Model:
     """Load a model, downloading its files first if necessary.
 
     Args:
-        spec: Which model. A string is a registered name, the path of a model file or of a folder with one
-            model in it, or `hf://user/repo` with an optional `@revision`; a registered name takes precedence
-            over a file of that name, which can be given as `./name`. A `Path` is always a file or folder.
+        spec: Which model. A string is a registered name, the path of a model file, of a folder with one model
+            in it or of a training run, or `hf://user/repo` with an optional `@revision`; a registered name
+            takes precedence over a file of that name, which can be given as `./name`. A `Path` is always a
+            file or folder.
 
     Returns:
         The model, in evaluation mode. Its `name` is short and can serve as the name of a folder.
@@ -89,10 +92,12 @@ def _load_path(path: Path) -> Model:
 
 
 def _file_name(file: Path) -> str:
-    """Name of a model file without its suffix. The `best.safetensors` of a training run is named after it."""
-    if file.name == "best.safetensors" and (file.parent / "initial.safetensors").is_file():
-        return file.resolve().parent.name
-    return file.stem
+    """Name of a model file without its suffix. The best model of a training run is named after the run."""
+    return file.resolve().parent.name if file.name == _BEST and _is_run(file.parent) else file.stem
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "initial.safetensors").is_file()
 
 
 def _load_hub(spec: str) -> Model:
@@ -142,7 +147,13 @@ def _snapshot(spec: str, repo_id: str, revision: str | None) -> Path:
 
 
 def _only_model(folder: Path) -> Path:
-    """File of the only model in a folder: the YAML file of a bag if there is one, else the model file."""
+    """File of the only model in a folder: the best model of a training run, a bag's YAML file, or a model."""
+    if _is_run(folder):
+        if (folder / _BEST).is_file():
+            return folder / _BEST
+        raise UnknownModelError(
+            f"{folder} is a training run without a best model yet: train it to the end of an epoch first"
+        )
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     found = [path for path in files if path.suffix == ".yaml" and _is_bag(path)]
     found = found or [path for path in files if path.suffix in MODEL_SUFFIXES]

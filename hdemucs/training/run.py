@@ -3,13 +3,15 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from safetensors import safe_open
 
+from hdemucs.checkpoint.files import KEY
 from hdemucs.errors import OutputError, RunExistsError, TrainingError
 from hdemucs.files import whole_file, write_error, write_whole
 
@@ -66,17 +68,41 @@ class Run:
         if self.initial.exists():
             raise RunExistsError(self.folder)
 
+    def refuse_changes(self, settings: Mapping[str, Any]) -> None:
+        """Make sure that settings that cannot change are those the run began with.
+
+        Args:
+            settings: Values of these settings now; the initial model has those of the beginning, or only some
+                of them in a run of an earlier version.
+
+        Raises:
+            TrainingError: One has changed.
+        """
+        with safe_open(self.initial, framework="pt") as file:
+            recorded = json.loads(file.metadata()[KEY])["provenance"]
+        common = settings.keys() & recorded.keys()
+        before, now = (_flat({name: source[name] for name in common}) for source in (recorded, settings))
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                raise TrainingError(
+                    f"{self.config}: {name} was {json.dumps(before.get(name))} when the run began and is "
+                    f"{json.dumps(now.get(name))} now; set it back, or start a new run, which can begin with "
+                    f"the weights of this one: init={self.folder}"
+                )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training into the folder meanwhile.
 
-        The operating system holds the lock: it ends with the process, however that ends.
+        The operating system holds the lock: it ends with the process, however that ends. If the folder holds
+        no run at the end, nothing is left of it.
 
         Raises:
             TrainingError: Another process is training into it.
             OutputError: The folder cannot be written.
         """
         lock = FileLock(self._lock, timeout=0)
+        created = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -91,7 +117,31 @@ class Run:
         try:
             yield
         finally:
+            # While the lock is still held, nobody else can be holding the same file.
+            if not self.initial.exists():
+                with suppress(OSError):
+                    self._lock.unlink()
             lock.release()
+            for path in () if self.initial.exists() else created:
+                with suppress(OSError):
+                    path.rmdir()
+
+    @contextmanager
+    def discarded_unless_begun(self) -> Iterator[None]:
+        """Remove what was written if an exception ends the run while there is nothing yet to resume.
+
+        That is the case until the first step, or the first song synthesised for it, is done. Files that were
+        in the folder before, and a batch saved for inspection, stay.
+        """
+        before = set(self.folder.iterdir())
+        try:
+            yield
+        except BaseException:
+            if not (self.checkpoint.exists() or self.songs.exists() or self.history("step")):
+                for path in {self.config, self.initial, self.log, self.metrics} - before:
+                    with suppress(OSError):
+                        path.unlink()
+            raise
 
     def record(self, line: Mapping[str, Any]) -> None:
         """Append a line to the metrics; numbers that are not finite become null, as JSON has no NaN.
@@ -167,3 +217,12 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _jsonable(item) for key, item in value.items()}
     return value
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name, in which a mapping becomes a setting for each of its keys."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        nested = value if isinstance(value, Mapping) else {}
+        flat |= {f"{name}.{key}": item for key, item in nested.items()} or {name: value}
+    return flat

@@ -16,10 +16,11 @@ from hdemucs.files import write_whole
 from hdemucs.model import NETWORKS, Bag, Network
 from hdemucs.training.build import build_trainer, on_cpu
 from hdemucs.training.config.load import dump, load_config
-from hdemucs.training.config.schema import Config
+from hdemucs.training.config.schema import Config, fixed_settings
 from hdemucs.training.data.online_synthesis import require_synthesis
 from hdemucs.training.finetune import freeze, initialise
 from hdemucs.training.run import Run
+from hdemucs.training.together import main_first
 from hdemucs.training.trainer import StepCallback
 
 log = logging.getLogger("hdemucs.training")
@@ -59,14 +60,15 @@ def train(
     with _processes(settings) as processes, _locked(run, processes.is_main_process):
         if processes.is_main_process:
             run.refuse_existing()
-        with _logging_to(run, processes.is_main_process), processes.main_process_first():
-            if processes.is_main_process:
-                model, songs = _prepare(settings, scanning)
-                log.info("%s", songs.report())
-                write_whole(run.config, dump(settings))
-                # Written last, since this file marks the folder as a run.
-                save(model, run.initial, provenance={"init": settings.init, "seed": settings.seed})
-        _train(run, settings, processes, progress, scanning)
+        with _discarded_unless_begun(run, processes.is_main_process):
+            with _logging_to(run, processes.is_main_process), main_first(processes):
+                if processes.is_main_process:
+                    model, songs = _prepare(settings, scanning)
+                    log.info("%s", songs.report())
+                    write_whole(run.config, dump(settings))
+                    # Written last, since this file marks the folder as a run.
+                    save(model, run.initial, provenance=fixed_settings(settings))
+            _train(run, settings, processes, progress, scanning)
     return run
 
 
@@ -162,9 +164,10 @@ def _train(
     """Train the network of a run, from its checkpoint if there is one."""
     with _logging_to(run, processes.is_main_process):
         model = load(run.initial)
+        run.refuse_changes(fixed_settings(config))
         assert not isinstance(model, Bag)
         # The main process scans the songs first, unless they are cached; the others read the cache.
-        with processes.main_process_first():
+        with main_first(processes):
             songs = _scan(config, model.sources, model.sample_rate, scanning)
         if config.freeze:
             log.info("%d parameters are frozen", freeze(model, config.freeze))
@@ -188,6 +191,10 @@ def _processes(config: Config) -> Iterator[PartialState]:
 def _locked(run: Run, main: bool) -> AbstractContextManager[None]:
     """Lock of a run's folder, which the main process holds for all that train together."""
     return run.locked() if main else nullcontext()
+
+
+def _discarded_unless_begun(run: Run, main: bool) -> AbstractContextManager[None]:
+    return run.discarded_unless_begun() if main else nullcontext()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from hdemucs.training.interrupt import Interrupt
 from hdemucs.training.objective.objective import Objective
 from hdemucs.training.run import Run
 from hdemucs.training.selection import CheckpointSelection
+from hdemucs.training.together import main_first
 
 log = logging.getLogger("hdemucs.training")
 
@@ -150,10 +151,12 @@ class Trainer:
                 log.info("time left: %s", left, extra={"in_progress_bar": True})
                 if self.epoch < self.epochs and self._any_process(interrupt.requested):
                     self._stop()
-        log.info("done: the model is %s", self.run.best)
+        log.info("done after %d epochs", self.epoch)
 
     def _wait_for_songs(self, interrupt: Interrupt) -> None:
-        if self._any_process(not self.batches.prepare(self.epoch, interrupt)):
+        with main_first(self.accelerator):
+            ready = self.batches.prepare(self.epoch, interrupt)
+        if self._any_process(not ready):
             self._save()
             self._stop()
 
@@ -319,15 +322,27 @@ class Trainer:
     def _restore(self) -> None:
         state = self.run.load_checkpoint()
         if state is not None:
+            self._refuse_other_steps()
             self.network.load_state_dict(state["model"])
             self._restore_optimizer(state["optimizer"])
             self.selection.load_state_dict(state["candidates"])
-            if self.accelerator.scaler is not None:
+            # There is none to restore if the precision has been changed to fp16.
+            if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             self.epoch, self.step, self.total_loss = state["epoch"], state["step"], state["total_loss"]
             log.info("resuming after %d steps of epoch %d", self.step, self.epoch + 1)
         if self.accelerator.is_main_process:
             self.run.rewind(self.total_steps)
+
+    def _refuse_other_steps(self) -> None:
+        """Refuse to resume if epochs had another number of steps, by which metrics and learning rate go."""
+        steps, done = self.batches.order.steps, self.run.history("epoch")
+        if done and done[-1]["total_steps"] != done[-1]["epoch"] * steps:
+            before = done[-1]["total_steps"] // done[-1]["epoch"]
+            raise TrainingError(
+                f"{self.run.config}: an epoch has {steps} steps now, and had {before} before the songs or "
+                f"settings such as batch_size changed; set steps_per_epoch: {before}"
+            )
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
         """Restore the optimiser's state but not its settings, which may have been changed since."""

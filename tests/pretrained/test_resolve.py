@@ -107,6 +107,7 @@ def test_registered_name_wins_over_a_file(reader: Reader, here: Path) -> None:
         (("a.th", "b.th", "bag.yaml"), "bag.yaml"),
         ((SAFE, "training.yaml"), SAFE),
         (("a.th", "b.th", "bag.yaml", "training.yaml"), "bag.yaml"),
+        (("initial.safetensors", "best.safetensors", "checkpoint.pt", "config.yaml"), "best.safetensors"),
     ],
 )
 def test_folder_with_one_model(reader: Reader, here: Path, names: tuple[str, ...], expected: str) -> None:
@@ -128,6 +129,12 @@ def test_folder_without_one_model(here: Path, names: tuple[str, ...], complaint:
     with pytest.raises(UnknownModelError, match="mine must contain one model") as caught:
         load_model(files(here / "mine", *names))
     assert complaint in str(caught.value)
+
+
+def test_training_run_without_a_best_model(here: Path) -> None:
+    run = files(here / "mine", "initial.safetensors", "checkpoint.pt", "config.yaml")
+    with pytest.raises(UnknownModelError, match="mine is a training run without a best model yet"):
+        load_model(run)
 
 
 def test_broken_yaml_in_a_folder_is_not_passed_over(reader: Reader, here: Path) -> None:

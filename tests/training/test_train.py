@@ -3,10 +3,12 @@
 import json
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,8 @@ from hdemucs.checkpoint import load
 from hdemucs.cli import main
 from hdemucs.errors import TrainingError
 from hdemucs.separator import Separator
+from hdemucs.training.config.load import load_config
+from hdemucs.training.config.schema import fixed_settings
 from hdemucs.training.run import Run
 from hdemucs.training.trainer import Trainer
 from tests.training import processes
@@ -78,6 +82,11 @@ def run_python(*argv: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def run_two_processes(*argv: str) -> None:
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run_python(*launcher, "-m", "tests.training.processes", *argv)
+
+
 def losses(run: Run) -> list[tuple[int, float]]:
     return [(line["total_steps"], line["loss"]) for line in run.history("step")]
 
@@ -114,7 +123,7 @@ def test_a_run_learns_and_ends_with_a_model_that_separates(
     assert any(finished.tensorboard.iterdir())
 
     song = songs / "valid" / "held out" / "bass.wav"
-    assert main(["separate", str(song), "-n", str(finished.best), "-o", str(tmp_path)]) == 0
+    assert main(["separate", str(song), "-n", str(finished.folder), "-o", str(tmp_path)]) == 0
     written = sorted(path.stem for path in tmp_path.rglob("*.wav"))
     assert written == sorted(SOURCES)
 
@@ -240,8 +249,7 @@ def test_two_processes_train_like_one(songs: Path, tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "backward", processes.saving_gradients)
         assert train(songs, one.folder, *plain) == 0
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run_python(*launcher, "-m", "tests.training.processes", *arguments(songs, two.folder, *plain))
+    run_two_processes(*arguments(songs, two.folder, *plain))
     examples, loss, gradients = torch.load(one.folder / "gradients_0.pt")
     for rank in (0, 1):
         share, same_loss, same = torch.load(two.folder / f"gradients_{rank}.pt")
@@ -252,6 +260,17 @@ def test_two_processes_train_like_one(songs: Path, tmp_path: Path, monkeypatch: 
     assert len(losses(two)) == 8
     assert two.history("epoch")[0]["valid"]["mean_sdr"] is not None
     assert load(two.best).sources == list(SOURCES)
+
+
+@pytest.mark.slow
+def test_processes_wait_for_the_main_one_however_long_it_takes(tmp_path: Path) -> None:
+    """The scan and the songs synthesised take longer than an exchange of gradients may."""
+    songs = write_songs(tmp_path / "songs", count=1)
+    run = Run(tmp_path / "run")
+    more = ["synthesis.songs=1", "synthesis.seconds=1", "epochs=1", "steps_per_epoch=2"]
+    run_two_processes(*arguments(songs, run.folder, *more))
+    assert len(losses(run)) == 2
+    assert "waiting for songs of epoch 1: 1 of 1 are left" in run.log.read_text()
 
 
 @pytest.mark.slow
@@ -315,6 +334,40 @@ def test_a_run_is_not_overwritten(finished: Run, songs: Path, capsys: pytest.Cap
     assert finished.best.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "epoch=3",
+        "init=no_such_model",
+        "validation.songs=[nobody]",
+        "sources=[piano]",
+        "loss.weights.piano=2",
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_nothing(songs: Path, tmp_path: Path, wrong: str) -> None:
+    model = ["model=null"] if wrong.startswith("init") else []
+    assert train(songs, tmp_path / "runs" / "run", wrong, *model) == 1
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError()])
+def test_a_run_that_fails_before_its_first_step_leaves_nothing_new(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """It can be started again in the same folder, with other settings."""
+    mine = tmp_path / "notes.txt"
+    mine.write_text("mine")
+
+    def fail(self: Trainer, *_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch, suppress(torch.OutOfMemoryError):
+        patch.setattr(Trainer, "train_step", fail)
+        assert train(songs, tmp_path) != 0
+    assert [*tmp_path.iterdir()] == [mine]
+    assert train(songs, tmp_path, "epochs=1", "steps_per_epoch=1") == 0
+
+
 def test_two_processes_cannot_train_into_one_folder(
     first_epoch: Run, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,6 +380,57 @@ def test_two_processes_cannot_train_into_one_folder(
         assert all("is being trained into by another process" in line for line in said)
         assert first_epoch.metrics.read_bytes() == before
     assert resume(first_epoch) == 0
+
+
+OTHER_VALUES = {
+    "averages.per_batch": [0.5],
+    "averages.per_epoch": [],
+    "excerpts.audio_channels": 1,
+    "excerpts.sample_rate": 16000,
+    "freeze": ["freq_encoder.*"],
+    "init": "hdemucs_small",
+    "model": {"architecture": "Demucs"},
+    "optimizer.kind": "sgd",
+    "seed": 1,
+    "sources": ["drums", "bass"],
+    "validation.select": "loss",
+    "validation.share": 0.5,
+    "validation.songs": ["song 1"],
+}
+"""Another value for each setting that cannot change."""
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_a_setting_that_cannot_change_is_refused_by_name(first_epoch: Run, tmp_path: Path, name: str) -> None:
+    """The state of an optimiser would be taken for that of another, averages would have none, and so on."""
+    run = copied(first_epoch, tmp_path)
+    settings = fixed_settings(load_config(str(run.config)))
+    assert OTHER_VALUES.keys() == settings.keys()
+    run.refuse_changes(settings)
+    with pytest.raises(TrainingError, match=rf"config.yaml: {name}.* was .* when the run began .*: init="):
+        run.refuse_changes({**settings, name: OTHER_VALUES[name]})
+
+
+def test_a_changed_setting_is_refused_before_a_run_resumes(
+    first_epoch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(first_epoch, tmp_path, epochs=2, seed=1)
+    files = {path: path.read_bytes() for path in (run.checkpoint, run.metrics)}
+    assert resume(run) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "seed was 0 when the run began and is 1 now; set it back, or start a new run" in said
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_epochs_keep_their_number_of_steps(
+    first_epoch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise steps would be counted twice, and their metrics discarded."""
+    run = copied(first_epoch, tmp_path, epochs=2, steps_per_epoch=4)
+    assert resume(run) == 1
+    assert "an epoch has 4 steps now, and had 8 before" in capsys.readouterr().err
+    assert losses(run) == losses(first_epoch)
 
 
 @pytest.mark.slow
@@ -379,18 +483,25 @@ def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(
         run.load_checkpoint()
 
 
-def test_the_time_left_is_said_once_on_a_terminal(
-    songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_time_left_is_said_once_and_words_stay_whole_on_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ("epochs=1", "steps_per_epoch=1")
+    songs = write_songs(tmp_path / "songs", count=1)
+    (songs / "train" / "song 0" / "stems.yaml").write_text("silent: [vocls]")
     assert train(songs, tmp_path / "piped", *settings) == 0
     assert "time left" in capsys.readouterr().err
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert train(songs, tmp_path / "terminal", *settings) == 0
-    said = capsys.readouterr().err
-    assert "done: the model is" in said
+    monkeypatch.setenv("COLUMNS", "40")
+    run = Run(tmp_path / "terminal")
+    assert train(songs, run.folder, *settings) == 0
+    said = re.sub(r"\x1b\[[0-9;?]*\w", "", capsys.readouterr().err)
+    logged = " ".join(line.rpartition(" INFO ")[2] for line in run.log.read_text().splitlines())
+    assert "time left" in logged
     assert "time left" not in said
-    assert "time left" in Run(tmp_path / "terminal").log.read_text()
+    words = set(re.split("[ /]", logged.partition("time left")[0]))
+    assert "'vocls'," in words
+    assert words <= set(re.split(r"\s|/", said))
 
 
 def test_misuse_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ def key(
     above: float | None = None,
     below: float | None = None,
     length: int | None = None,
+    fixed: bool = False,
 ) -> Any:
     """Define a dataclass field with a help text and the range of its value, or of each item in it.
 
@@ -35,9 +36,11 @@ def key(
         above: Exclusive lower bound; None for no bound.
         below: Exclusive upper bound; None for no bound.
         length: Required number of items of a list; None for any number.
+        fixed: Whether a run keeps the value it began with, since its checkpoints would not fit another.
     """
     limits = {"least": least, "most": most, "above": above, "below": below, "length": length}
-    metadata = {"help": help} | {name: limit for name, limit in limits.items() if limit is not None}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    metadata = {"help": help, "fixed": fixed, **given}
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)
     if isinstance(default, list | dict):
@@ -59,9 +62,14 @@ class ExcerptSettings:
     """Excerpts cut from the songs."""
 
     sample_rate: int = key(
-        44100, "sample rate of the network, in Hz; songs at other rates are resampled when read", least=1000
+        44100,
+        "sample rate of the network, in Hz; songs at other rates are resampled when read",
+        least=1000,
+        fixed=True,
     )
-    audio_channels: int = key(2, "channels of each stem; songs with another number are remixed", least=1)
+    audio_channels: int = key(
+        2, "channels of each stem; songs with another number are remixed", least=1, fixed=True
+    )
     segment: float = key(10.0, "duration of the segments the network is trained on, in seconds", above=0)
     shift: float = key(1.0, "maximum random shift of each stem in time, in seconds", least=0)
     stride: float = key(1.0, "time between the starts of consecutive excerpts, in seconds", above=0)
@@ -111,7 +119,7 @@ class LossSettings:
 class OptimizerSettings:
     """Optimiser, its learning rate and gradient clipping."""
 
-    kind: OptimizerKind = key("adam", "optimiser")
+    kind: OptimizerKind = key("adam", "optimiser", fixed=True)
     lr: float = key(3e-4, "learning rate", above=0)
     decay: float = key(
         0.0, "fraction of all steps, at the end, in which the learning rate falls to 0", least=0, most=1
@@ -141,10 +149,10 @@ class AverageSettings:
     """Exponential moving averages of the weights, each validated in addition to the weights themselves."""
 
     per_batch: list[float] = key(
-        [0.9995, 0.9999], "decays of the weight averages updated every step", least=0, below=1
+        [0.9995, 0.9999], "decays of the weight averages updated every step", least=0, below=1, fixed=True
     )
     per_epoch: list[float] = key(
-        [0.9, 0.95], "decays of the weight averages updated every epoch", least=0, below=1
+        [0.9, 0.95], "decays of the weight averages updated every epoch", least=0, below=1, fixed=True
     )
 
 
@@ -154,12 +162,14 @@ class ValidationSettings:
 
     every: int = key(1, "epochs between validations; the last epoch always ends with one", least=1)
     select: Literal["sdr", "loss"] = key(
-        "sdr", "how the best weights are selected: highest SDR or lowest loss"
+        "sdr", "how the best weights are selected: highest SDR or lowest loss", fixed=True
     )
     songs: list[str] | None = key(
-        None, "names of the validation songs; null: those in valid/, MusDB's 14, or a share"
+        None, "names of the validation songs; null: those in valid/, MusDB's 14, or a share", fixed=True
     )
-    share: float = key(0.1, "fraction of the songs to hold out if none are given or known", above=0, below=1)
+    share: float = key(
+        0.1, "fraction of the songs to hold out if none are given or known", above=0, below=1, fixed=True
+    )
     overlap: float = key(
         0.25, "overlap of neighbouring segments in validation, as a fraction", least=0, below=1
     )
@@ -172,13 +182,17 @@ class Config:
     data: list[str] = key([], "folder of songs, or a list of folders")
     synthesis: SynthesisSettings = key(SynthesisSettings, "songs synthesised during training")
     sources: list[str] | None = key(
-        None, "names of the stems; null: those found in data, or those of the model given as init"
+        None, "names of the stems; null: those found in data, or those of the model given as init", fixed=True
     )
-    model: dict[str, Any] = key({}, "architecture, such as HDemucs, and settings of that network")
+    model: dict[str, Any] = key({}, "architecture, such as HDemucs, and settings of that network", fixed=True)
     init: str | None = key(
-        None, "model to fine-tune: a name, a file or hf://user/repo, with #k for member k of a bag"
+        None,
+        "model to fine-tune: a name, a file or hf://user/repo, with #k for member k of a bag",
+        fixed=True,
     )
-    freeze: list[str] = key([], "name patterns of parameters that are not trained, such as encoder.*")
+    freeze: list[str] = key(
+        [], "name patterns of parameters that are not trained, such as encoder.*", fixed=True
+    )
     excerpts: ExcerptSettings = key(ExcerptSettings, "excerpts cut from the songs")
     augment: AugmentSettings = key(AugmentSettings, "random changes of the stems")
     loss: LossSettings = key(LossSettings, "distance between estimated and true stems")
@@ -198,7 +212,12 @@ class Config:
     compile: bool = key(False, "compile the network with torch.compile: slower start, faster steps")
     device: Literal["cpu", "cuda"] | None = key(None, "cpu or cuda; null: cuda if available")
     checkpoint_minutes: float = key(10.0, "minutes between checkpoints within an epoch", above=0)
-    seed: int = key(0, "seed of all random numbers", least=0)
+    seed: int = key(0, "seed of all random numbers", least=0, fixed=True)
+
+
+def fixed_settings(config: Config) -> dict[str, Any]:
+    """Settings that a run keeps from its beginning to its end, by dotted name."""
+    return {name: value for name, item, value in leaves(config) if item.metadata["fixed"]}
 
 
 class ConfigKey(NamedTuple):

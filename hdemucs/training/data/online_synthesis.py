@@ -2,7 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from hdemucs.training.interrupt import Interrupt
 from hdemucs.workers import worker_pool
 
 log = logging.getLogger("hdemucs.training")
+
+_REPORT_SECONDS = 60
+"""Time between two messages about the songs that are left."""
 
 
 def require_synthesis(settings: SynthesisSettings) -> None:
@@ -109,7 +113,7 @@ class OnlineSynthesis:
                 shutil.rmtree(past, ignore_errors=True)
         with _needs_extra():
             self._begin(epoch)
-            if not self._wait(self._pending.pop(epoch), interrupt):
+            if not self._wait(epoch, interrupt):
                 return False
             if epoch + 1 < self._epochs:
                 self._begin(epoch + 1)
@@ -127,14 +131,21 @@ class OnlineSynthesis:
                 if not path.exists()
             ]
 
-    def _wait(self, songs: Sequence[Future[None]], interrupt: Interrupt) -> bool:
-        if not all(song.done() for song in songs):
-            log.info("waiting for synthesised songs; raise synthesis.jobs to get them sooner")
-        pending = set(songs)
+    def _wait(self, epoch: int, interrupt: Interrupt) -> bool:
+        songs = pending = set(self._pending.pop(epoch))
+        due = 0.0
         while pending and not interrupt.requested:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
             for song in done:
                 song.result()
+            if pending and time.monotonic() >= due:
+                due = time.monotonic() + _REPORT_SECONDS
+                log.info(
+                    "waiting for songs of epoch %d: %d of %d are left; raise synthesis.jobs to speed it up",
+                    epoch + 1,
+                    len(pending),
+                    len(songs),
+                )
         return not pending
 
     def _paths(self, epoch: int) -> dict[int, Path]:
