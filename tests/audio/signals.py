@@ -11,6 +11,8 @@ from torch import Tensor
 from hdemucs.audio import AudioSource
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+# Encoder and container of the formats for which FFmpeg cannot choose them by the suffix.
+CONTAINERS = {"alac": ("alac", "ipod")}
 
 
 def tones(rate: int, seconds: float, channels: int = 2, lowest: float = 440.0, level: float = 0.5) -> Tensor:
@@ -77,6 +79,14 @@ def encode_libav(
             frame.sample_rate, frame.pts = rate, 0
             for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
                 output.mux(stream.encode(piece))
+
+
+def encode_format(
+    path: Path, format: str, signal: Tensor, rate: int, tags: dict[str, str] | None = None
+) -> None:
+    """Write a file in one of the readable formats with FFmpeg; its suffix is that of the format."""
+    codec, container = CONTAINERS.get(format, (None, None))
+    encode_libav(path, [signal], rate, codec, container, tags)
 
 
 def encode_video(path: Path) -> None:
