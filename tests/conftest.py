@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fuzz", "searches for faults")
     group.addoption("--mutants", type=int, default=1000, help="broken audio files, and model files (default: 1000)")
     group.addoption("--kills", type=int, default=1, help="kills of each command (default: 1)")
+    group.addoption("--disks", type=int, default=1, help="sizes of a full disk, of each command (default: 1)")
     group.addoption("--first-seed", type=int, default=0, help="first seed, to search elsewhere (default: 0)")
 
 
@@ -73,6 +74,13 @@ def mutants(pytestconfig: pytest.Config) -> range:
 def kills(pytestconfig: pytest.Config) -> range:
     """Seeds of the moments at which a command is killed."""
     return _seeds(pytestconfig, "--kills")
+
+
+@pytest.fixture(scope="session")
+def disks(pytestconfig: pytest.Config) -> int:
+    """Number of sizes of a full disk."""
+    number: int = pytestconfig.getoption("--disks")
+    return number
 
 
 @pytest.fixture(scope="session")
