@@ -18,7 +18,9 @@ TINY_RATE = 8000
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the searches marked `fuzz`; see `tests.fuzzing`."""
     group = parser.getgroup("fuzz", "searches for faults")
-    group.addoption("--mutants", type=int, default=1000, help="broken audio files, and model files (default: 1000)")
+    group.addoption(
+        "--mutants", type=int, default=1000, help="broken files of audio, and of models (default: 1000)"
+    )
     group.addoption("--kills", type=int, default=1, help="kills of each command (default: 1)")
     group.addoption("--disks", type=int, default=1, help="sizes of a full disk, of each command (default: 1)")
     group.addoption("--first-seed", type=int, default=0, help="first seed, to search elsewhere (default: 0)")
@@ -29,7 +31,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
-                if name == "search" and report.when == "call":
+                if name == "search" and report.when == "teardown":
                     terminalreporter.write_line(f"{report.nodeid}: {value}")
 
 

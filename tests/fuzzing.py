@@ -1,8 +1,9 @@
-"""Searches for faults: a case for each seed, tried in another process, which may hang, crash or grow unharmed.
+"""Searches for faults: a case for each seed, tried in another process, which may hang, crash or grow.
 
-`pytest -m fuzz --mutants 10000 --kills 25 --first-seed 1000` searches more than an ordinary run, and elsewhere.
-What a search found is in its failure, by seed, and becomes a test of its own; how much it tried is in the
-summary at the end.
+    pytest -m fuzz --mutants 10000 --kills 26 --disks 100 --first-seed 1000
+
+searches for longer than an ordinary run does, and elsewhere. A fault is named by its seed, and becomes a test
+of its own; how much was tried is said at the end.
 """
 
 import multiprocessing
@@ -15,7 +16,7 @@ from multiprocessing.connection import Connection
 SECONDS = 5.0
 """Longest that a case may compute; most take a few milliseconds."""
 HANG = 60.0
-"""Seconds by the clock after which a case is ended: other programs may slow it, and the first imports torch."""
+"""Seconds by the clock after which a case is ended: others may slow it, and the first imports torch."""
 MEMORY = 1024.0
 """MiB by which a case may raise the memory of its process."""
 

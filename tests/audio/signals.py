@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import pytest
+import soundfile
 import torch
 from torch import Tensor
 
+from hdemucs import audio
 from hdemucs.audio import AudioSource
+from hdemucs.errors import AudioError
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 # Encoder and container of the formats for which FFmpeg cannot choose them by the suffix.
@@ -44,6 +49,23 @@ def gather(blocks: AudioSource | Iterable[Tensor]) -> Tensor:
     if isinstance(blocks, AudioSource):
         blocks = blocks.blocks()
     return torch.cat(list(blocks), dim=-1)
+
+
+def save(path: Path, samples: Tensor, rate: int = 48000, **options: Any) -> Path:
+    """Write a file in the format of its suffix, unless told otherwise."""
+    # Absolute, because soundfile takes "-" for standard output.
+    soundfile.write(path.absolute(), samples.T.numpy(), rate, **options)
+    return path
+
+
+def refused(path: Path, **options: Any) -> str:
+    """Error message of opening and reading `path`."""
+    with pytest.raises(AudioError) as caught:
+        gather(audio.open(path, **options))
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
 
 
 def encode_libav(

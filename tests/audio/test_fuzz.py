@@ -15,6 +15,7 @@ from tests.fuzzing import search
 
 RATE = 48000
 
+
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A third of a second of tones in every format."""

@@ -1,9 +1,9 @@
-"""A command on disks with too little room, of every size up to what it needs.
+"""Commands on disks with too little room, of every size up to what they need.
 
-    unshare --mount --map-root-user python -m tests.cli.disks FOLDER
+    unshare --mount --map-root-user python -m tests.cli.disks
 
-reads a pickled `Trial` from FOLDER/trial, tries it on file systems in memory that are mounted at FOLDER/disk, seen
-by no other process, and writes a pickled list of `Outcome` to FOLDER/outcomes.
+reads a pickled `Trial` after the other from stdin, tries it on file systems in memory, which no other process
+sees, and writes a pickled list of `Outcome` to stdout.
 """
 
 import os
@@ -26,11 +26,13 @@ class Trial:
 
     Attributes:
         call: Writes to the disk, and returns an exit status.
+        disk: Folder at which disks are mounted.
         before: Folder whose content is on the disk beforehand; it does not count.
         sizes: Number of sizes to try, of the disk and of its table of files.
     """
 
     call: Callable[[], int]
+    disk: Path
     before: Path
     sizes: int
 
@@ -56,14 +58,33 @@ class Outcome:
     damaged: tuple[str, ...]
 
 
-def outcomes_of(trial: Trial, folder: Path) -> list[Outcome]:
-    """Try a call in a namespace of its own; the first outcome is that of a disk with enough room."""
-    (folder / "disk").mkdir(exist_ok=True)
-    (folder / "trial").write_bytes(pickle.dumps(trial))
-    command = [*NAMESPACE, sys.executable, "-m", "tests.cli.disks", str(folder)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
-    outcomes: list[Outcome] = pickle.loads((folder / "outcomes").read_bytes())
-    return outcomes
+class Laboratory:
+    """A process that tries calls on disks of its own.
+
+    Raises:
+        OSError: The system does not let this user mount file systems.
+    """
+
+    def __init__(self) -> None:
+        namespace = ["unshare", "--mount", "--map-root-user"]
+        subprocess.run([*namespace, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True, capture_output=True)
+        command = [*namespace, sys.executable, "-m", "tests.cli.disks"]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        )
+
+    def outcomes(self, trial: Trial) -> list[Outcome]:
+        """Outcomes of a trial, the first of which is that of a disk with enough room."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump(trial, self._process.stdin)
+        self._process.stdin.flush()
+        outcomes: list[Outcome] = pickle.load(self._process.stdout)
+        return outcomes
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
 
 
 class _Disk:
@@ -73,17 +94,19 @@ class _Disk:
         peak: Most pages and files that a call has taken, in addition to those beforehand.
     """
 
-    def __init__(self, trial: Trial, folder: Path) -> None:
+    def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        self.place = folder / "disk"
-        self.said = folder / "said"
+        self.place = trial.disk
+        self.said = trial.disk.with_name("said")
         self.before = contents(trial.before)
         self.whole = self.before
         self.peak = (0, 0)
 
     def attempt(self, pages: int | None = None, files: int | None = None) -> Outcome:
         """Call on a new disk, with room for some more pages or files; None for enough."""
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g,nr_inodes=9999", "tmpfs", self.place], check=True)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1g,nr_inodes=9999", "tmpfs", self.place], check=True
+        )
         try:
             shutil.copytree(self.trial.before, self.place, dirs_exist_ok=True)
             first = self._taken()
@@ -119,16 +142,30 @@ def _evenly(count: int, end: int) -> list[int]:
     return sorted({end * index // count for index in range(count)} if end else ())
 
 
-def _run(folder: Path) -> None:
-    trial: Trial = pickle.loads((folder / "trial").read_bytes())
-    disk = _Disk(trial, folder)
+def outcomes_of(trial: Trial) -> list[Outcome]:
+    """Try a call on every disk."""
+    disk = _Disk(trial)
     outcomes = [disk.attempt()]
     pages, files = disk.peak
     outcomes += [disk.attempt(pages=number) for number in _evenly(trial.sizes, pages)]
-    outcomes += [disk.attempt(files=number) for number in _evenly(trial.sizes, files)]
-    (folder / "outcomes").write_bytes(pickle.dumps(outcomes))
+    return outcomes + [disk.attempt(files=number) for number in _evenly(trial.sizes, files)]
+
+
+def serve() -> None:
+    """Answer trials until stdin is closed; what libraries print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    while True:
+        try:
+            trial: Trial = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(outcomes_of(trial), answers)
+        answers.flush()
 
 
 if __name__ == "__main__":
-    # The functions to call are pickled by the name of their module, which is not that of this process.
-    _run(Path(sys.argv[1]))
+    from tests.cli import disks
+
+    # Pickles name the module of a class, which is not that of this process.
+    disks.serve()

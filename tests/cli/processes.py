@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
-import yaml
 
 from hdemucs.cli import main
 from hdemucs.tracks import MARK
 
 # Forked from a process that has imported everything but computed nothing, where there is such a thing.
-_CONTEXT = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+_CONTEXT: Any = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
 _PRELOADED = [
     "av",
     "huggingface_hub.file_download",
@@ -32,7 +32,7 @@ _PRELOADED = [
     "hdemucs.training.start",
     "tests.cli.processes",
 ]
-_APPENDED = re.compile(r".*\.(log|lock)|tensorboard/.*")
+_APPENDED = re.compile(r".*\.(log|lock)|(.*/)?tensorboard/.*")
 """Files of a run that grow line by line, and locks."""
 
 
@@ -47,7 +47,7 @@ def start(call: Callable[[], int], said: Path) -> BaseProcess:
     """Start a process that calls a function, ends with the status that it returns, and prints to a file."""
     if sys.platform != "win32":
         _CONTEXT.set_forkserver_preload(_PRELOADED)
-    process = _CONTEXT.Process(target=_call, args=(call, said))
+    process: BaseProcess = _CONTEXT.Process(target=_call, args=(call, said))
     process.start()
     return process
 
@@ -91,11 +91,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 def hidden(folder: Path) -> list[str]:
     """Hidden files and folders, except marks of folders of stems and locks of downloads."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob(".*"))
-    return sorted(name for name in names if not name.endswith((MARK, ".lock")))
+    return sorted(name for name in names if not name.endswith((MARK, ".th.lock")))
 
 
 def damaged(folder: Path, *whole: Mapping[str, bytes]) -> list[str]:
-    """Files that are neither as in one of the `whole` folders nor, if they differ from run to run, readable."""
+    """Files that are neither as in one of the `whole` folders nor, where runs differ, readable."""
     return [
         name
         for name, content in contents(folder).items()
