@@ -112,16 +112,8 @@ def demo(world: World) -> Callable[[], int]:
 
 def evaluate(world: World) -> Callable[[], int]:
     write_song(world.folder / "musdb" / "test" / "Song", 1.5, 0)
-    argv: list[str | Path] = [
-        "evaluate",
-        "-n",
-        "oracle:irm",
-        "--musdb",
-        world.folder / "musdb",
-        "-o",
-        world.disk / "run",
-    ]
-    return world.command(*argv, "--plots")
+    songs, run = world.folder / "musdb", world.disk / "run"
+    return world.command("evaluate", "-n", "oracle:irm", "--musdb", songs, "-o", run, "--plots")
 
 
 def train(world: World) -> Callable[[], int]:
@@ -169,17 +161,8 @@ def remixing(call: Callable[[], int]) -> int:
 def remix(world: World) -> Callable[[], int]:
     for index in range(3):
         write_song(world.folder / "songs" / "train" / str(index), 8.0, index, mixture=False)
-    argv: list[str | Path] = [
-        "remix",
-        world.folder / "songs",
-        "-o",
-        world.disk,
-        "--songs",
-        "1",
-        "--seconds",
-        "4",
-    ]
-    return partial(remixing, world.command(*argv, "--validation", "0"))
+    options = ["--songs", "1", "--seconds", "4", "--validation", "0"]
+    return partial(remixing, world.command("remix", world.folder / "songs", "-o", world.disk, *options))
 
 
 def saved(path: Path) -> int:
