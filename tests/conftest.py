@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--mutants", type=int, default=1000, help="broken files of audio, and of models (default: 1000)"
     )
-    group.addoption("--kills", type=int, default=1, help="kills of each command (default: 1)")
+    group.addoption("--kills", type=int, default=2, help="kills of each command (default: 2)")
     group.addoption("--disks", type=int, default=1, help="sizes of a full disk, of each command (default: 1)")
     group.addoption("--first-seed", type=int, default=0, help="first seed, to search elsewhere (default: 0)")
 

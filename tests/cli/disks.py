@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.cli.processes import contents, damaged, hidden, start
@@ -91,7 +92,7 @@ class _Disk:
     """Mounts file systems one after another.
 
     Attributes:
-        peak: Most pages and files that a call has taken, in addition to those beforehand.
+        peak: Most pages and files that the call takes, in addition to those beforehand.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -114,12 +115,10 @@ class _Disk:
             room += "" if files is None else f",nr_inodes={first[1] + files}"
             subprocess.run(["mount", "-o", f"remount,{room}", self.place], check=True)
             process = start(self.trial.call, self.said)
-            while process.is_alive():
-                process.join(0.002)
-                now = self._taken()
-                self.peak = (max(self.peak[0], now[0] - first[0]), max(self.peak[1], now[1] - first[1]))
             if pages is None and files is None:
+                self._watch(process, first)
                 self.whole = contents(self.place)
+            process.join()
             assert process.exitcode is not None
             return Outcome(
                 room,
@@ -131,6 +130,12 @@ class _Disk:
             )
         finally:
             subprocess.run(["umount", self.place], check=True)
+
+    def _watch(self, process: BaseProcess, first: tuple[int, int]) -> None:
+        while process.is_alive():
+            process.join(0.005)
+            now = self._taken()
+            self.peak = (max(self.peak[0], now[0] - first[0]), max(self.peak[1], now[1] - first[1]))
 
     def _taken(self) -> tuple[int, int]:
         state = os.statvfs(self.place)
