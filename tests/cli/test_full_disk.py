@@ -206,7 +206,7 @@ def faults_of(outcome: Outcome, whole: Outcome, before: frozenset[str]) -> str:
     faults = {
         "status": outcome.status not in (0, 1),
         "complaints": outcome.status != len(complaints),
-        "noise": any(word in outcome.said for word in ("Traceback", "Warning", "Error")),
+        "noise": any(word in outcome.said for word in ("Traceback", "Warning", "Error", "Errno")),
         f"damaged {outcome.damaged}": outcome.damaged != (),
         f"hidden {outcome.hidden}": outcome.hidden != (),
         "lost": not before <= outcome.files,
