@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 SECONDS = 5.0
 """Longest that a case may compute; most take a few milliseconds."""
-HANG = 60.0
+HANG = 300.0
 """Seconds by the clock after which a case is ended: others may slow it, and the first imports torch."""
 MEMORY = 1024.0
 """MiB by which a case may raise the memory of its process."""
