@@ -80,6 +80,11 @@ def demucs_package() -> dict[str, Any]:
     return package("HDemucs", {"dconv_attn": 6, "channels": 4})[1]
 
 
+@cache
+def own_arguments() -> dict[str, Any]:
+    return tiny_network().config.as_dict()
+
+
 BAG = {"models": ["member", "member"], "weights": [[1.0] * 4, [0.5] * 4], "segment": 11}
 
 
@@ -140,8 +145,7 @@ def _bytes(name: str, originals: Path, folder: Path, dice: random.Random) -> Pat
 
 
 def _own(originals: Path, folder: Path, dice: random.Random) -> Path:
-    model = tiny_network()
-    settings = {"format": 1, "architecture": "HDemucs", "arguments": model.config.as_dict(), "provenance": {}}
+    settings = {"format": 1, "architecture": "HDemucs", "arguments": own_arguments(), "provenance": {}}
     metadata = {KEY: json.dumps(changed(settings, dice))}
     save_file(load_file(originals / "own.safetensors"), folder / "own.safetensors", metadata)
     return folder / "own.safetensors"
