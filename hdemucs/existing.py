@@ -1,14 +1,13 @@
 """Stems that exist: one policy for everything that writes stems."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
 from hdemucs.errors import OptionError, StemsExistError
-from hdemucs.files import write_error
+from hdemucs.files import temporary_beside, write_error
 from hdemucs.suggest import hint
 
 Existing = Literal["error", "skip", "overwrite"]
@@ -49,9 +48,9 @@ def writable_places(paths: Mapping[str, Path], existing: Existing) -> Iterator[d
         yield dict(paths)
         return
     beside = paths[found[0]]
-    try:
-        spare = tempfile.TemporaryDirectory(dir=beside.parent, prefix=".skipped.")
-    except OSError as error:
-        raise write_error(beside, error) from error
-    with spare as folder:
-        yield {stem: Path(folder) / stem if stem in found else path for stem, path in paths.items()}
+    with ExitStack() as cleanup:
+        try:
+            spare = cleanup.enter_context(temporary_beside(beside, folder=True))
+        except OSError as error:
+            raise write_error(beside, error) from error
+        yield {stem: spare / stem if stem in found else path for stem, path in paths.items()}

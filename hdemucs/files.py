@@ -11,14 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
 from hdemucs.errors import OutputError
 
-try:
-    import fcntl
-except ImportError:  # Windows, where what killed processes leave behind stays
-    fcntl = None  # type: ignore[assignment]
-
-_PART = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
+_PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|lock)", re.DOTALL)
 
 
 @contextmanager
@@ -67,73 +64,61 @@ def _part_of(path: Path) -> Iterator[Path]:
 def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """Create `.NAME.XXXXXXXX.part` in the folder of `path`; what is left of it is removed at the end.
 
-    Those that killed processes left in that folder are removed first.
+    Those that killed processes left in that folder are removed first. A lock beside each,
+    `.NAME.XXXXXXXX.lock`, tells whether its process is alive: a file that is open itself could not be renamed
+    on Windows.
 
     Args:
         path: Final name of what is going to be written.
         folder: Whether to create a folder instead of a file.
 
     Raises:
-        OSError: The folder of `path` is missing or cannot be written.
+        OSError: The folder of `path` cannot be written.
     """
     _remove_stale(path.parent)
-    lock = None
-    part = path
+    part, lock = _locked_name(path)
     try:
-        # A process that cleans up may see the file before it is locked, and remove it.
-        while lock is None:
-            # The name is cut so that a name as long as the system allows does not become too long.
-            part = path.with_name(f".{path.name[:48]}.{secrets.token_hex(4)}.part")
-            if folder:
-                part.mkdir(0o700)
-            else:
-                part.open("xb").close()
-            lock = _lock(part)
+        if folder:
+            part.mkdir(0o700)
+        else:
+            part.open("xb").close()
         yield part
     finally:
-        if part != path:
-            _remove(part)
-        if lock:
-            os.close(lock)
+        _remove(part)
+        _free(lock)
 
 
-def _lock(part: Path) -> int | None:
-    """Mark a temporary file or folder as in use by an open process.
-
-    Returns:
-        Descriptor to close at the end, 0 where files cannot be locked; None if `part` is gone.
-    """
-    if fcntl is None:
-        return 0
-    descriptor = 0
-    try:
-        descriptor = os.open(part, os.O_RDONLY)
-        # Waits for a process that is about to remove it.
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-    except OSError:
-        # Some file systems have no locks: then nobody can lock the file in order to remove it, either.
-        pass
-    if part.exists():
-        return descriptor
-    if descriptor:
-        os.close(descriptor)
-    return None
+def _locked_name(path: Path) -> tuple[Path, FileLock]:
+    """New name of a temporary file or folder, and the lock that keeps other processes from removing it."""
+    while True:
+        # The name is cut so that a name as long as the system allows does not become too long.
+        part = path.with_name(f".{path.name[:48]}.{secrets.token_hex(4)}.part")
+        lock = FileLock(part.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0.2)
+        except (Timeout, NotImplementedError):
+            # Some file systems have no locks: then nobody can lock it in order to remove the part, either.
+            return part, lock
+        # A process that cleans up may have seen the lock before it was held, and removed it.
+        if Path(lock.lock_file).exists():
+            return part, lock
+        lock.release()
 
 
 def _remove_stale(folder: Path) -> None:
     """Remove temporary files and folders whose process is gone, and with it its lock."""
-    if fcntl is None:
-        return
-    for part in folder.glob(".*.part"):
-        if not _PART.fullmatch(part.name):
-            continue
-        with suppress(OSError):
-            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(part)
-            finally:
-                os.close(descriptor)
+    for found in {path.with_suffix(".part") for path in folder.glob(".*") if _PART.fullmatch(path.name)}:
+        lock = FileLock(found.with_suffix(".lock"))
+        with suppress(OSError, Timeout, NotImplementedError):
+            lock.acquire(timeout=0)
+            _remove(found)
+            _free(lock)
+
+
+def _free(lock: FileLock) -> None:
+    """Release a lock and remove its file: before anybody else can lock it or, on Windows, by releasing it."""
+    _remove(Path(lock.lock_file))
+    lock.release()
 
 
 def _remove(part: Path) -> None:

@@ -1,6 +1,7 @@
 """What tests of several rooms share: a model of a few thousand weights, and a song to separate with it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -12,6 +13,26 @@ from tests.audio.signals import noise, tones
 from tests.reference import SOURCES, randomise
 
 TINY_RATE = 8000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the searches marked `fuzz`; see `tests.fuzzing`."""
+    group = parser.getgroup("fuzz", "searches for faults")
+    group.addoption(
+        "--mutants", type=int, default=1000, help="broken files of audio, and of models (default: 1000)"
+    )
+    group.addoption("--kills", type=int, default=2, help="kills of each command (default: 2)")
+    group.addoption("--disks", type=int, default=1, help="sizes of a full disk, of each command (default: 1)")
+    group.addoption("--first-seed", type=int, default=0, help="first seed, to search elsewhere (default: 0)")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much each search tried."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "search" and report.when == "teardown":
+                    terminalreporter.write_line(f"{report.nodeid}: {value}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +59,30 @@ def tiny_network(seed: int = 0, sample_rate: int = TINY_RATE) -> HDemucs:
         )
     randomise(model, seed)
     return model.eval()
+
+
+def _seeds(config: pytest.Config, option: str) -> range:
+    first = config.getoption("--first-seed")
+    return range(first, first + config.getoption(option))
+
+
+@pytest.fixture(scope="session")
+def mutants(pytestconfig: pytest.Config) -> range:
+    """Seeds of broken files."""
+    return _seeds(pytestconfig, "--mutants")
+
+
+@pytest.fixture(scope="session")
+def kills(pytestconfig: pytest.Config) -> range:
+    """Seeds of the moments at which a command is killed."""
+    return _seeds(pytestconfig, "--kills")
+
+
+@pytest.fixture(scope="session")
+def disks(pytestconfig: pytest.Config) -> int:
+    """Number of sizes of a full disk."""
+    number: int = pytestconfig.getoption("--disks")
+    return number
 
 
 @pytest.fixture(scope="session")

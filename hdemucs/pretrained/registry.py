@@ -173,7 +173,8 @@ def read_card(path: Path) -> Card:
         if isinstance(data, dict) and "name" not in data:
             data["name"] = path.stem
         card: Card = _parse(data, Card, "card")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    # A whole number may be too large for float, and lists nested too deeply for Python's stack.
+    except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise HDemucsError(f"model card {path} is invalid: {one_line(error)}") from error
     if card.name != path.stem:
         raise HDemucsError(f"model card {path} is invalid: its name {card.name} differs from its file name")

@@ -1,8 +1,9 @@
 """Starting and resuming a run: configuration, songs, network, trainer."""
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from accelerate.state import AcceleratorState
 from hdemucs.checkpoint import load, save
 from hdemucs.datasets import Scan, ScanCallback, scan
 from hdemucs.errors import TrainingError
-from hdemucs.files import write_whole
+from hdemucs.files import write_error, write_whole
 from hdemucs.model import NETWORKS, Bag, Network
 from hdemucs.training.build import build_trainer, on_cpu
 from hdemucs.training.config.load import dump, load_config
@@ -199,12 +200,19 @@ def _discarded_unless_begun(run: Run, main: bool) -> AbstractContextManager[None
 
 @contextmanager
 def _logging_to(run: Run, main: bool) -> Iterator[None]:
-    """Write log messages to the run's folder on the main process; keep the other processes silent."""
+    """Write log messages to the run's folder on the main process; keep the other processes silent.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     if not main:
         yield
         return
-    run.folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(run.log, encoding="utf-8")
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(run.log, encoding="utf-8")
+    except OSError as error:
+        raise write_error(run.log, error) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = log.level
     log.addHandler(handler)
@@ -214,4 +222,21 @@ def _logging_to(run: Run, main: bool) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(before)
-        handler.close()
+        # What could not be written has been reported, and closing would try it again.
+        with suppress(OSError):
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written ends the run, as every other file of it does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Raise the error that writing a message has raised, rather than print its traceback.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise write_error(Path(self.baseFilename), error) from error
+        super().handleError(record)

@@ -2,15 +2,22 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import pytest
+import soundfile
 import torch
 from torch import Tensor
 
+from hdemucs import audio
 from hdemucs.audio import AudioSource
+from hdemucs.errors import AudioError
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+# Encoder and container of the formats for which FFmpeg cannot choose them by the suffix.
+CONTAINERS = {"alac": ("alac", "ipod")}
 
 
 def tones(rate: int, seconds: float, channels: int = 2, lowest: float = 440.0, level: float = 0.5) -> Tensor:
@@ -42,6 +49,23 @@ def gather(blocks: AudioSource | Iterable[Tensor]) -> Tensor:
     if isinstance(blocks, AudioSource):
         blocks = blocks.blocks()
     return torch.cat(list(blocks), dim=-1)
+
+
+def save(path: Path, samples: Tensor, rate: int = 48000, **options: Any) -> Path:
+    """Write a file in the format of its suffix, unless told otherwise."""
+    # Absolute, because soundfile takes "-" for standard output.
+    soundfile.write(path.absolute(), samples.T.numpy(), rate, **options)
+    return path
+
+
+def refused(path: Path, **options: Any) -> str:
+    """Error message of opening and reading `path`."""
+    with pytest.raises(AudioError) as caught:
+        gather(audio.open(path, **options))
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
 
 
 def encode_libav(
@@ -77,6 +101,14 @@ def encode_libav(
             frame.sample_rate, frame.pts = rate, 0
             for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
                 output.mux(stream.encode(piece))
+
+
+def encode_format(
+    path: Path, format: str, signal: Tensor, rate: int, tags: dict[str, str] | None = None
+) -> None:
+    """Write a file in one of the readable formats with FFmpeg; its suffix is that of the format."""
+    codec, container = CONTAINERS.get(format, (None, None))
+    encode_libav(path, [signal], rate, codec, container, tags)
 
 
 def encode_video(path: Path) -> None:

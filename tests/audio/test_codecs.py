@@ -18,13 +18,11 @@ from hdemucs.audio import codecs
 from hdemucs.audio.codecs import CODECS, WRITABLE, Codec, Encoding
 from hdemucs.audio.codecs.base import Encoder
 from hdemucs.errors import AudioError, OptionError, OutputError
-from tests.audio.signals import encode_libav, gather, noise, pitches, snr, tones
+from tests.audio.signals import encode_format, gather, noise, pitches, snr, tones
 
 RATE = 48000
 TAGS = {"title": "Für Ännchen", "artist": "日本", "album": "A", "date": "1999", "genre": "Rock"}
 TAGS |= {"track": "3", "comment": "none"}
-# Encoder and container where FFmpeg cannot choose them by the suffix.
-CONTAINERS = {"alac": ("alac", "ipod")}
 
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 every_written = pytest.mark.parametrize("codec", WRITABLE.values(), ids=lambda codec: codec.name)
@@ -53,8 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("codecs")
     paths = {codec.name: folder / f"song{codec.suffixes[0]}" for codec in CODECS}
     for name, path in paths.items():
-        codec, container = CONTAINERS.get(name, (None, None))
-        encode_libav(path, [tones(RATE, 2.0)], RATE, codec, container, TAGS)
+        encode_format(path, name, tones(RATE, 2.0), RATE, TAGS)
     return paths
 
 
@@ -88,93 +85,6 @@ def test_truncated_files_are_shorter_or_an_error(
             continue
         # A page of Ogg holds up to a second, which may be all that is left.
         assert (part - 0.3) * 2 * RATE <= track.shape[1] < (part + 0.1) * 2 * RATE
-    assert capfd.readouterr() == ("", "")
-
-
-def mutated(data: bytes, other: bytes, dice: np.random.Generator) -> bytes:
-    """A broken copy of a file: bits flipped, numbers replaced, an end lost, or a piece spliced in."""
-    broken = bytearray(data)
-    # Headers are where a wrong bit does most.
-    reach = int(dice.choice([64, 512, len(data)]))
-    kind = dice.integers(6)
-    if kind < 2:
-        for place in dice.integers(0, min(reach, len(data)), dice.choice([1, 4, 32])):
-            broken[place] ^= 1 << int(dice.integers(8))
-    elif kind == 2:
-        place = int(dice.integers(0, max(1, min(reach, len(data) - 8))))
-        broken[place : place + 4] = dice.choice([bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", dice.bytes(4)])
-    elif kind == 3:
-        del broken[int(dice.integers(1, len(data))) :]
-    else:
-        source = data if kind == 4 else other
-        start, end = sorted(dice.integers(0, len(source), 2).tolist())
-        place = int(dice.integers(0, min(reach, len(data))))
-        broken[place : place + int(dice.integers(0, 2000))] = source[start:end]
-    return bytes(broken)
-
-
-def decode_all(path: Path) -> str | None:
-    """Read a file as a separation does; returns the error, which has to be of the only kind allowed."""
-    try:
-        source = audio.open(path)
-        length = 0
-        for block in audio.convert(source, 44100, 2):
-            assert block.isfinite().all()
-            length += block.shape[-1]
-            assert length < 3600 * 44100
-        assert all(str(path) in warning and "\n" not in warning for warning in source.warnings)
-        part = source.read(5000, 1000)
-        assert part.shape[0] == source.channels
-    except AudioError as error:
-        return str(error)
-    return None
-
-
-@pytest.fixture(scope="module")
-def short_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A third of a second of tones in every format."""
-    folder = tmp_path_factory.mktemp("short")
-    paths = {codec.name: folder / f"song{codec.suffixes[0]}" for codec in CODECS}
-    for name, path in paths.items():
-        codec, container = CONTAINERS.get(name, (None, None))
-        encode_libav(path, [tones(RATE, 0.33)], RATE, codec, container, TAGS)
-    return {name: path.read_bytes() for name, path in paths.items()}
-
-
-def check_mutants(data: dict[str, bytes], codec: Codec, folder: Path, seeds: range) -> None:
-    """Read broken files: errors of one kind and one line, in bounded time and memory."""
-    resource = pytest.importorskip("resource")
-    others = list(data.values())
-    path = folder / f"song{codec.suffixes[0]}"
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    for seed in seeds:
-        dice = np.random.default_rng(seed)
-        path.write_bytes(mutated(data[codec.name], others[dice.integers(len(others))], dice))
-        error = decode_all(path)
-        if error is not None:
-            assert str(path) in error, seed
-            assert "\n" not in error, seed
-            assert len(error) < 1000, seed
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    # Of the processor, not by the clock: other programs do not count.
-    assert after.ru_utime - before.ru_utime < 1 + 0.5 * len(seeds)
-    assert after.ru_maxrss - before.ru_maxrss < 2**20  # KiB
-
-
-@every_codec
-def test_some_broken_files_are_read_or_refused(
-    short_files: dict[str, bytes], tmp_path: Path, codec: Codec, capfd: pytest.CaptureFixture[str]
-):
-    check_mutants(short_files, codec, tmp_path, range(12))
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.fuzz
-@every_codec
-def test_broken_files_are_read_or_refused(
-    short_files: dict[str, bytes], tmp_path: Path, codec: Codec, capfd: pytest.CaptureFixture[str]
-):
-    check_mutants(short_files, codec, tmp_path, range(1000, 1300))
     assert capfd.readouterr() == ("", "")
 
 
@@ -286,8 +196,8 @@ def test_an_exception_leaves_nothing(
         with audio.StemWriter(paths, RATE, 2, **options) as writer:
             writer.write(noise(5000)[None].repeat(2, 1, 1))
             hidden = [path.name for path in tmp_path.iterdir()]
-            assert len(hidden) == 2
-            assert all(name.startswith(".") and name.endswith(".part") for name in hidden)
+            assert sum(name.endswith(".part") for name in hidden) == 2
+            assert all(name.startswith(".") and name.endswith((".part", ".lock")) for name in hidden)
             raise kind
 
     with pytest.raises(kind):

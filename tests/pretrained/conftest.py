@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from hdemucs.pretrained import Card, ModelFile
 
-from .server import FileServer
+from .server import FileServer, serving
 
 # Long enough to be cut in the middle, and different everywhere.
 BODY = b"".join(hashlib.sha256(i.to_bytes(4, "big")).digest() for i in range(2000))
@@ -27,12 +26,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def server() -> Iterator[FileServer]:
-    server = FileServer()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield server
-    server.closing.set()
-    server.shutdown()
-    server.server_close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -60,6 +62,17 @@ class FileServer(ThreadingHTTPServer):
 
     def gets(self) -> list[Request]:
         return [request for request in self.log if request.method == "GET"]
+
+
+@contextmanager
+def serving() -> Iterator[FileServer]:
+    """Run a server in a thread."""
+    server = FileServer()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

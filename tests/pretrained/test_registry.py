@@ -203,6 +203,7 @@ FILE = {"url": "https://host/a.th"}
         ({"weights": [[1, 1, 1]] * 4}, "4 rows of 4 numbers"),
         ({"weights": [[1, 1, 1, 0]] * 4}, "weights of vocals"),
         ({"weights": [[1, 1, 1, "x"]] * 4}, r"weights\[0\]\[3\] must be float"),
+        ({"segment": 10**400}, "too large"),
         ({"files": [{**FILE, "sha256": "123"}] * 4}, "sha256 of a.th"),
         ({"files": [{**FILE, "sha256": 12345678}] * 4}, r"files\[0\].sha256 must be str"),
         ({"files": [{"url": "a.th"}] * 4}, "not a web address"),

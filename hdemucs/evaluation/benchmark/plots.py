@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hdemucs.errors import OptionError, install_extra
 from hdemucs.evaluation.benchmark.report import BenchmarkReport
+from hdemucs.files import whole_file
 
 
 def require_matplotlib() -> None:
@@ -28,6 +29,7 @@ def write_plots(report: BenchmarkReport, out: Path) -> list[Path]:
 
     Raises:
         OptionError: matplotlib is not installed.
+        OutputError: A file cannot be written.
     """
     require_matplotlib()
     from matplotlib.figure import Figure
@@ -67,5 +69,6 @@ def write_plots(report: BenchmarkReport, out: Path) -> list[Path]:
     figures = {"sdr_by_source": by_source, "sdr_by_song": by_song, "sdr_over_time": over_time}
     for name, figure in figures.items():
         paths.append(out / f"{name}.png")
-        figure.savefig(paths[-1], dpi=120)
+        with whole_file(paths[-1]) as file:
+            figure.savefig(file, format="png", dpi=120)
     return paths

@@ -1,16 +1,18 @@
 """Reports of runs: read back, compared, plotted, and read by museval."""
 
+import errno
 import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from hdemucs.datasets import MUSDB_TEST
-from hdemucs.errors import EvaluationError
+from hdemucs.errors import EvaluationError, OutputError
 from hdemucs.evaluation.benchmark.comparison import compare, paired_test
 from hdemucs.evaluation.benchmark.engines import METRICS
 from hdemucs.evaluation.benchmark.plots import write_plots
@@ -144,3 +146,17 @@ def test_plots_are_images(runs: Runs, tmp_path: Path) -> None:
     paths = write_plots(read_report(runs.mixture), tmp_path)
     assert [path.name for path in paths] == ["sdr_by_source.png", "sdr_by_song.png", "sdr_over_time.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000 for path in paths)
+
+
+def test_plots_on_a_full_disk(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    def savefig(self: Figure, file: Any, **_: Any) -> None:
+        target = file if hasattr(file, "write") else file.open("wb")
+        target.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    with pytest.raises(OutputError, match=r"sdr_by_source\.png: cannot be written \(No space"):
+        write_plots(read_report(runs.mixture), tmp_path)
+    assert [*tmp_path.iterdir()] == []
