@@ -29,7 +29,7 @@ from hdemucs.model.transformer import CrossTransformer
 KERNEL = 8
 STRIDE = 4
 BRANCH = Residual(lstm=False, attention=False, compression=8, initial_scale=1e-3)
-"""Residual branch of every layer: half as wide as in Hybrid Demucs, since the transformer sees the context."""
+"""Residual branch of every layer: half as wide as in Hybrid Demucs, without LSTM and local attention."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class HTDemucsConfig(NetworkConfig):
             raise ValueError(f"depth {self.depth} is too large for the frequencies of n_fft {self.n_fft}")
         if self.dim < 4 or self.dim % 4 or self.dim % self.heads:
             raise ValueError(
-                f"the transformer's channels must be a multiple of 4 and of heads {self.heads}, not {self.dim}"
+                f"the transformer's channels must be a multiple of 4 and of heads {self.heads}, "
+                f"not {self.dim}"
             )
 
 

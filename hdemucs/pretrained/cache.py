@@ -42,9 +42,7 @@ def is_downloaded(card: Card) -> bool:
     return all(_has_size(cache_path(file), file) for file in card.files)
 
 
-def download(
-    card: Card, files: Sequence[ModelFile] | None = None, *, progress: bool = True
-) -> list[Path]:
+def download(card: Card, files: Sequence[ModelFile] | None = None, *, progress: bool = True) -> list[Path]:
     """Download the files of a model that are not in the cache yet.
 
     A file in the cache is used only if its checksum is right, whoever put it there; a file whose card has no

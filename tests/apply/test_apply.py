@@ -149,7 +149,7 @@ def test_a_segment_beyond_that_of_the_training_is_refused() -> None:
     _, ours = reference_pair("HTDemucs", channels=16, segment=0.5, **TRANSFORMER)
     mix = torch.randn(2, 30_000)
     for model in (ours, Bag([ours])):
-        with pytest.raises(OptionError, match=r"segment must be at most 0\.5 s for this model, .* not 0\.6 s"):
+        with pytest.raises(OptionError, match=r"segment must be at most 0\.5 s for this model, .* 0\.6 s"):
             apply_model(model, mix, Options(segment=0.6))
     assert apply_model(ours, mix, Options(segment=0.2)).shape == (4, 2, 30_000)
 

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,10 @@ from hdemucs.checkpoint.files import KEY
 from hdemucs.errors import CheckpointError
 from tests.checkpoint.test_load import package
 from tests.conftest import tiny_network
+from tests.reference import TRANSFORMER
 
 MUTATIONS = 130
-"""Mutations of each file; half as many of the settings in each kind of file. About 650 in all."""
+"""Mutations of each file; half as many of the settings in each kind of file. About 850 in all."""
 SECONDS = 5.0
 """Longest time that one file may take on a slow machine; most take a few milliseconds."""
 
@@ -87,19 +89,25 @@ def assert_loads_or_is_refused(path: Path) -> None:
     assert len(message) < 1000
 
 
+def transformer_package() -> dict[str, Any]:
+    settings = {**TRANSFORMER, "depth": 2, "nfft": 256, "bottom_channels": 8, "t_heads": 2}
+    return package("HTDemucs", settings)[1]
+
+
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of each kind: this library's, a package of `demucs`, and a bag of it."""
     folder = tmp_path_factory.mktemp("originals")
     checkpoint.save(tiny_network(), folder / "own.safetensors")
     torch.save(package("HDemucs", {"dconv_attn": 6, "channels": 4})[1], folder / "member.th")
+    torch.save(transformer_package(), folder / "transformer.th")
     bag = {"models": ["member", "member"], "weights": [[1.0] * 4, [0.5] * 4], "segment": 11}
     (folder / "bag.yaml").write_text(yaml.safe_dump(bag))
     return folder
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("name", ["own.safetensors", "member.th", "bag.yaml"])
+@pytest.mark.parametrize("name", ["own.safetensors", "member.th", "transformer.th", "bag.yaml"])
 def test_mutated_bytes(name: str, originals: Path, tmp_path: Path) -> None:
     content = (originals / name).read_bytes()
     (tmp_path / "member.th").symlink_to(originals / "member.th")
@@ -113,7 +121,7 @@ def test_mutated_bytes(name: str, originals: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("kind", ["own", "demucs", "package", "bag"])
+@pytest.mark.parametrize("kind", ["own", "demucs", "package", "transformer", "bag"])
 def test_awkward_settings(kind: str, originals: Path, tmp_path: Path) -> None:
     for seed in range(MUTATIONS // 2):
         path = WRITERS[kind](originals, tmp_path, random.Random(seed))
@@ -139,7 +147,14 @@ def _demucs(originals: Path, folder: Path, dice: random.Random) -> Path:
 
 
 def _package(originals: Path, folder: Path, dice: random.Random) -> Path:
-    saved = package("HDemucs", {"dconv_attn": 6, "channels": 4})[1]
+    return _changed_package(package("HDemucs", {"dconv_attn": 6, "channels": 4})[1], folder, dice)
+
+
+def _transformer(originals: Path, folder: Path, dice: random.Random) -> Path:
+    return _changed_package(transformer_package(), folder, dice)
+
+
+def _changed_package(saved: dict[str, Any], folder: Path, dice: random.Random) -> Path:
     if dice.random() < 0.5:
         saved["kwargs"] = changed(saved["kwargs"], dice)
     else:
@@ -174,5 +189,6 @@ WRITERS: dict[str, Callable[[Path, Path, random.Random], Path]] = {
     "own": _own,
     "demucs": _demucs,
     "package": _package,
+    "transformer": _transformer,
     "bag": _bag,
 }

@@ -67,9 +67,23 @@ _TRANSFORMER_FIXED: Mapping[str, Any] = {
     "t_sparse_cross_attn": False,
 }
 _TRANSFORMER_IGNORED = frozenset(
-    """t_weight_decay t_lr t_max_positions t_norm_in_group t_cape_mean_normalize t_cape_augment
-    t_cape_glob_loc_scale t_mask_type t_mask_random_seed t_sparse_attn_window t_global_window t_sparsity
-    t_auto_sparsity norm_groups multi_freqs_depth""".split()
+    [
+        "t_weight_decay",
+        "t_lr",
+        "t_max_positions",
+        "t_norm_in_group",
+        "t_cape_mean_normalize",
+        "t_cape_augment",
+        "t_cape_glob_loc_scale",
+        "t_mask_type",
+        "t_mask_random_seed",
+        "t_sparse_attn_window",
+        "t_global_window",
+        "t_sparsity",
+        "t_auto_sparsity",
+        "norm_groups",
+        "multi_freqs_depth",
+    ]
 )
 """Settings of `HTDemucs` that only matter in training, or with values of other settings that no file has."""
 
@@ -314,6 +328,7 @@ CLASSES: Mapping[str, ForeignClass] = {
             **_TRANSFORMER_FIXED,
             "cac": True,
             "wiener_iters": 0,
+            "multi_freqs": [],
             # Beyond the last layer of every published model: there is no normalisation.
             "norm_starts": 4,
             "dconv_mode": 3,
