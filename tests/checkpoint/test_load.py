@@ -24,8 +24,26 @@ MIX = torch.randn(1, 2, 5000, generator=torch.Generator().manual_seed(0))
 HALF = 2e-3
 """Largest change by rounding weights to half precision, relative to the peak of the output."""
 
+TRANSFORMER_PUBLISHED: dict[str, Any] = {
+    **{"channels_time": None, "growth": 2, "nfft": 4096, "wiener_iters": 0, "end_iters": 0},
+    **{"wiener_residual": False, "cac": True, "depth": 4, "rewrite": True, "multi_freqs": []},
+    **{"multi_freqs_depth": 3, "freq_emb": 0.2, "emb_scale": 10, "emb_smooth": True, "kernel_size": 8},
+    **{"stride": 4, "time_stride": 2, "context": 1, "context_enc": 0, "norm_starts": 4, "norm_groups": 4},
+    **{"dconv_mode": 3, "dconv_depth": 2, "dconv_comp": 8, "dconv_init": 1e-3, "t_hidden_scale": 4.0},
+    **{"t_dropout": 0.02, "t_layer_scale": True, "t_gelu": True, "t_emb": "sin", "t_max_positions": 10000},
+    **{"t_max_period": 10000.0, "t_weight_pos_embed": 1.0, "t_cape_mean_normalize": True},
+    **{"t_cape_augment": True, "t_cape_glob_loc_scale": [5000.0, 1.0, 1.4], "t_sin_random_shift": 0},
+    **{"t_norm_in": True, "t_norm_in_group": False, "t_group_norm": False, "t_norm_first": True},
+    **{"t_norm_out": True, "t_weight_decay": 0.0, "t_lr": None, "t_sparse_self_attn": False},
+    **{"t_sparse_cross_attn": False, "t_mask_type": "diag", "t_mask_random_seed": 42},
+    **{"t_sparse_attn_window": 400, "t_global_window": 100, "t_sparsity": 0.95, "t_auto_sparsity": False},
+    **{"t_cross_first": False, "rescale": 0.1, **TRANSFORMER},
+}
+"""All settings of the published `htdemucs`, except for the sizes in `TRANSFORMER`."""
+
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "defaults": ("HDemucs", {}),
+    "75fc33f5": ("HDemucs", {"multi_freqs": [], "multi_freqs_depth": 3, "dconv_init": 1e-3}),
     "c511e2ab": ("HDemucs", {"cac": False, "hybrid_old": True, "norm_starts": 999}),
     "7d865c68": ("HDemucs", {"norm_starts": 999, "multi_freqs": [0.1, 0.3], "multi_freqs_depth": 2}),
     "5d2d6c55": ("HDemucs", {"cac": False, "wiener_iters": 0, "norm_starts": 4}),
@@ -33,7 +51,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "fa0cb7f9": ("Demucs", {"normalize": True}),
     "955717e8": (
         "HTDemucs",
-        {**TRANSFORMER, "channels": 16, "t_dropout": 0.02, "multi_freqs": [], "t_sparse_attn_window": 400},
+        {**TRANSFORMER_PUBLISHED, "channels": 16},
     ),
     "5c90dfd2": (
         "HTDemucs",

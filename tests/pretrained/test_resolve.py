@@ -111,7 +111,7 @@ def test_sources_that_a_bag_does_not_have_download_nothing(reader: Reader) -> No
 
 def test_a_file_with_other_sources_than_its_card_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hdemucs.checkpoint.load", lambda path: tiny_network())
-    with pytest.raises(CheckpointError, match="its sources are drums, .* not bombo, redoblante, platillos"):
+    with pytest.raises(CheckpointError, match=r"its sources are drums, .* not bombo, redoblante, platillos"):
         load_model("drumsep")
 
 

@@ -456,7 +456,7 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_fine_tuning_a_transformer_sets_its_segment_and_resumes_with_the_same_dropout(
     songs: Path, transformer: Path, tmp_path: Path
 ) -> None:
-    """Its sources are those of the songs; from then on, it separates excerpts as long as those it was given."""
+    """From then on, it separates segments as long as the excerpts that it was trained on."""
     settings = [setting for setting in SMALL if not setting.startswith(("model.", "excerpts.sample_rate"))]
     whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
     for run, epochs in ((whole, 2), (parts, 1)):

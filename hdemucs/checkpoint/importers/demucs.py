@@ -82,7 +82,6 @@ _TRANSFORMER_IGNORED = frozenset(
         "t_sparsity",
         "t_auto_sparsity",
         "norm_groups",
-        "multi_freqs_depth",
     ]
 )
 """Settings of `HTDemucs` that only matter in training, or with values of other settings that no file has."""
@@ -145,9 +144,13 @@ def translate_settings(architecture: str, args: Sequence[Any], kwargs: Mapping[s
     if len(args) > len(_POSITIONAL):
         raise CheckpointError("it was saved with more positional settings than can be told apart")
     settings = {**foreign.defaults, **dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
+    if not settings.get("multi_freqs"):
+        # Without bands, their depth has no effect; most published files have another than the one with bands.
+        settings.pop("multi_freqs", None)
+        settings.pop("multi_freqs_depth", None)
     out: dict[str, Any] = {}
     for name, value in settings.items():
-        if name in foreign.ignored or (name == "multi_freqs" and not value):
+        if name in foreign.ignored:
             continue
         if name in foreign.renamed:
             out[foreign.renamed[name]] = value
