@@ -1,4 +1,4 @@
-"""Files of Hybrid Transformer Demucs by `demucs`: every setting of the published ones, and those that none has."""
+"""Files of Hybrid Transformer Demucs by `demucs`: the settings of the published ones, and others."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -13,7 +13,7 @@ from hdemucs.training.run import Run
 from tests.training.songs import RATE, SMALL, write_songs
 from tests.training.test_train import losses, resume
 
-MORE = ("model=null", "averages.per_epoch=[]", "penalty.weight=0", "epochs=2", "steps_per_epoch=2")
+MORE = ("averages.per_epoch=[]", "penalty.weight=0", "steps_per_epoch=2")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,15 @@ def test_fine_tuning_a_transformer_sets_its_segment_and_resumes_with_the_same_dr
     whole, parts = Run(tmp_path / "whole"), Run(tmp_path / "parts")
     for run, epochs in ((whole, 2), (parts, 1)):
         words = [*settings, *MORE, f"init={transformer}", f"epochs={epochs}"]
-        argv = ["train", "--config", "debug", f"data={songs}", "sources=[drums,bass]", "-o", str(run.folder)]
+        argv = [
+            "train",
+            "--config",
+            "finetune",
+            f"data={songs}",
+            "sources=[drums,bass]",
+            "-o",
+            str(run.folder),
+        ]
         assert main([*argv, *words]) == 0
     settings_of_parts = yaml.safe_load(parts.config.read_text())
     parts.config.write_text(yaml.safe_dump({**settings_of_parts, "epochs": 2}))
