@@ -66,8 +66,9 @@ class Bag(nn.Module):
     @property
     def longest_segment(self) -> float | None:
         """Longest segment that all models take, in seconds; None if they take any."""
-        longest = [model.longest_segment for model in self.models]
-        return min((seconds for seconds in longest if seconds is not None), default=None)  # type: ignore[type-var]
+        networks: Iterator[Network] = iter(self.models)  # type: ignore[assignment]
+        longest = [network.longest_segment for network in networks]
+        return min((seconds for seconds in longest if seconds is not None), default=None)
 
     def members(self, sources: Sequence[str]) -> Iterator[tuple[Network, list[float]]]:
         """Networks that have any weight for the given sources, each with its weights for them."""

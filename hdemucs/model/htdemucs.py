@@ -123,17 +123,18 @@ class HTDemucs(Network):
         """Add layer `index` of the encoder and its decoder layer to each branch."""
         config = self.config
         channels = config.channels * 2**index
-        for encoder, decoder, axis, parts in (
-            (self.freq_encoder, self.freq_decoder, "frequency", 2),
-            (self.time_encoder, self.time_decoder, "time", 1),
+        frequency = Strided("frequency", KERNEL, STRIDE, KERNEL // 4)
+        time = Strided("time", KERNEL, STRIDE, KERNEL // 4)
+        for encoder, decoder, geometry, parts in (
+            (self.freq_encoder, self.freq_decoder, frequency, 2),
+            (self.time_encoder, self.time_decoder, time, 1),
         ):
-            geometry = Strided(axis, KERNEL, STRIDE, KERNEL // 4)
             inputs = outputs = channels // 2
             if index == 0:
                 inputs = parts * config.audio_channels
                 outputs = inputs * len(config.sources)
             encoder.append(EncoderLayer(inputs, channels, geometry, None, BRANCH))
-            context = (axis == "frequency", True)
+            context = (geometry is frequency, True)
             activation = F.gelu if index else None
             decoder.insert(
                 0, DecoderLayer(channels, outputs, geometry, None, BRANCH, context, activation=activation)
