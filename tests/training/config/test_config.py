@@ -75,7 +75,7 @@ def test_hybrid_demucs_is_trained_as_published(tmp_path: Path):
 def test_hybrid_transformer_demucs_is_trained_as_published(tmp_path: Path):
     config = load_config("htdemucs_musdb", [f"data={tmp_path}"])
     assert (config.batch_size, config.excerpts.segment, config.model["dropout"]) == (32, 7.8, 0.02)
-    with pytest.raises(TrainingError, match=r"model\.segment: is set by excerpts\.segment"):
+    with pytest.raises(TrainingError, match=r"model\.segment=10: is set by excerpts\.segment"):
         load_config("htdemucs_musdb", [f"data={tmp_path}", "model.segment=10"])
 
 
