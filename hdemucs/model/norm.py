@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 SPAN = 1024
 """Number of positions whose products are summed at once."""
 

@@ -59,7 +59,7 @@ def test_settings_that_a_file_omits_are_those_of_demucs(tmp_path: Path) -> None:
         ({"t_layers": 0}, "layers must be from 1"),
         ({"t_layers": 4}, "lacks the weights transformer.freq.layers.3"),
         ({"t_layers": 2}, "the network does not have: transformer.freq.layers.2"),
-        ({"bottom_channels": 64}, r"has the shape \[32\], expected \[64\]"),
+        ({"bottom_channels": 64}, r"project_in.weight has the shape \[32, 128\], expected \[64, 128\]"),
         ({"bottom_channels": 0}, "the network does not have: transformer.freq.project_in"),
         ({"t_emb": "cape"}, "t_emb='cape' is not supported, only sin"),
         ({"t_sparse_self_attn": True}, "t_sparse_self_attn=True is not supported, only False"),

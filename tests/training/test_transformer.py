@@ -30,6 +30,7 @@ def transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_fine_tuning_a_transformer_sets_its_segment_and_resumes_with_the_same_dropout(
     songs: Path, transformer: Path, tmp_path: Path
 ) -> None:
