@@ -1,6 +1,7 @@
 """A bag of models: their weighted mean, with one weight per model and source (arXiv 2111.03600)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +67,7 @@ class Bag(nn.Module):
     @property
     def longest_segment(self) -> float | None:
         """Longest segment that all models take, in seconds; None if they take any."""
-        networks: Iterator[Network] = iter(self.models)  # type: ignore[assignment]
-        longest = [network.longest_segment for network in networks]
+        longest = [network.longest_segment for network in cast(Iterable[Network], self.models)]
         return min((seconds for seconds in longest if seconds is not None), default=None)
 
     def members(self, sources: Sequence[str]) -> Iterator[tuple[Network, list[float]]]:

@@ -109,7 +109,7 @@ def test_every_parameter_is_trained(architecture: str) -> None:
 
 @each_network
 def test_configuration_is_saved_and_restored(architecture: str, tmp_path: Path) -> None:
-    model = tiny(architecture, sample_rate=8000, segment=1.5)
+    model = tiny(architecture, sample_rate=16000, segment=1.5)
     save(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path / "model.safetensors")
     assert isinstance(loaded, Network)

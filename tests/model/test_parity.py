@@ -68,7 +68,7 @@ WAVEFORM: dict[str, dict[str, Any]] = {
 
 
 TRANSFORMERS: dict[str, dict[str, Any]] = {
-    "two layers around the transformer": {"nfft": 1024, "depth": 2, "segment": 0.25},
+    "three layers around the transformer": {"nfft": 1024, "depth": 3, "segment": 0.25},
     "as published": {},
     "seven transformer layers": {"t_layers": 7},
     "self-attention only": {"t_layers": 1},
