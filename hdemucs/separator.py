@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdemucs import audio
-from hdemucs.apply import ProgressCallback, apply, make_options
+from hdemucs.apply import ProgressCallback, apply, check_segment, make_options
 from hdemucs.apply.devices import all_gpus, copy_to, is_out_of_memory
 from hdemucs.checkpoint import Bundle, as_model
 from hdemucs.errors import AudioError, OptionError
@@ -77,7 +77,8 @@ class Separator:
         UnknownModelError: There is no such model.
         DownloadError: The model cannot be downloaded.
         CheckpointError: The model file is damaged or unsafe, or what is given is not a model.
-        OptionError: Options contradict one another, or the model does not have a stem.
+        OptionError: Options contradict one another, the model does not have a stem, or takes no segment so
+            long.
     """
 
     def __init__(
@@ -90,7 +91,11 @@ class Separator:
     ) -> None:
         self.options = make_options(options, ("model", "stems", "two_stems"))
         self.device = self.options.torch_device()
-        self.model: Model = load_model(model) if isinstance(model, str | PathLike) else as_model(model)
+        if isinstance(model, str | PathLike):
+            self.model: Model = load_model(model, sources=_needed(stems, two_stems))
+        else:
+            self.model = as_model(model)
+        check_segment(self.model, self.options)
         self._mixes = _mixes(self.model.sources, stems, two_stems)
 
     @property
@@ -365,6 +370,13 @@ def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:
     if not isinstance(sample_rate, Real) or not math.isfinite(sample_rate):
         raise OptionError(f"samples need a sample_rate in Hz, not {sample_rate!r}")
     return audio.from_samples(source, sample_rate)
+
+
+def _needed(stems: Sequence[str] | None, two_stems: str | None) -> list[str] | None:
+    """Sources that the stems need; None for all, as with `two_stems`, whose other stem is the sum of them."""
+    if two_stems is not None or not isinstance(stems, Iterable):
+        return None
+    return [stems] if isinstance(stems, str) else list(stems) or None
 
 
 def _mixes(

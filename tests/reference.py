@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from demucs.demucs import Demucs as DemucsReference
 from demucs.hdemucs import HDemucs as HDemucsReference
+from demucs.htdemucs import HTDemucs as HTDemucsReference
 from torch import nn
 
 from hdemucs.checkpoint.build import build
@@ -14,7 +15,9 @@ from hdemucs.model import Network
 from tests.installed import installed_module
 
 SOURCES = ["drums", "bass", "other", "vocals"]
-REFERENCES = {"HDemucs": HDemucsReference, "Demucs": DemucsReference}
+REFERENCES = {"HDemucs": HDemucsReference, "HTDemucs": HTDemucsReference, "Demucs": DemucsReference}
+TRANSFORMER: dict[str, Any] = {"dconv_mode": 3, "bottom_channels": 32, "t_layers": 3, "t_heads": 4}
+"""Settings of a small `HTDemucs` that all published models share, except for sizes."""
 
 
 def torchaudio_hdemucs() -> ModuleType:

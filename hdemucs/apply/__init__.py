@@ -1,7 +1,7 @@
 """Apply a model to audio of any length, in memory that does not grow with it."""
 
 from hdemucs.apply.options import Options, OptionValues, Progress, ProgressCallback, make_options
-from hdemucs.apply.run import apply, apply_model
+from hdemucs.apply.run import apply, apply_model, check_segment
 
 __all__ = [
     "OptionValues",
@@ -10,5 +10,6 @@ __all__ = [
     "ProgressCallback",
     "apply",
     "apply_model",
+    "check_segment",
     "make_options",
 ]

@@ -66,10 +66,12 @@ def apply(
         Blocks `[S, C, L]` on the CPU. Their total length is that of the input, their boundaries are not.
 
     Raises:
-        OptionError: The model does not have one of the sources, or the device is not available.
+        OptionError: The model does not have one of the sources or takes no segment so long, or the device is
+            not available.
         Cancelled: The progress callback cancelled the separation.
     """
     options = options or Options()
+    check_segment(model, options)
     sources = model.sources if sources is None else list(sources)
     unknown = [source for source in sources if source not in model.sources]
     if unknown:
@@ -125,7 +127,8 @@ def apply_model(
         Separated sources `[S, C, L]` on the CPU.
 
     Raises:
-        OptionError: The model does not have one of the sources, or the device is not available.
+        OptionError: The model does not have one of the sources or takes no segment so long, or the device is
+            not available.
         Cancelled: The progress callback cancelled the separation.
     """
     count = len(model.sources if sources is None else sources)
@@ -135,6 +138,16 @@ def apply_model(
         out[..., position : position + block.shape[-1]] = block
         position += block.shape[-1]
     return out
+
+
+def check_segment(model: Model, options: Options) -> None:
+    """Raise OptionError if the segment in the options is longer than the model takes."""
+    longest = model.longest_segment
+    if options.segment is not None and longest is not None and options.segment > longest:
+        raise OptionError(
+            f"segment must be at most {longest:g} s for this model, the length that it was trained on, not "
+            f"{options.segment:g} s"
+        )
 
 
 @dataclass(frozen=True)
@@ -160,8 +173,7 @@ class _Pass:
 
 def _passes(model: Model, sources: Sequence[str], options: Options, length: int | None) -> list[_Pass]:
     """One pass for every network and shift that the sources need; for each source, the weights sum to one."""
-    indexes = [model.sources.index(source) for source in sources]
-    members = list(model.members(indexes)) if isinstance(model, Bag) else [(model, [1.0] * len(indexes))]
+    members = list(model.members(sources)) if isinstance(model, Bag) else [(model, [1.0] * len(sources))]
     total = torch.tensor([weights for _, weights in members]).sum(0)
     shifts = max(1, options.shifts)
     passes = []
@@ -169,6 +181,7 @@ def _passes(model: Model, sources: Sequence[str], options: Options, length: int 
         seconds = network.segment if options.segment is None else options.segment
         segment_length = max(1, int(network.sample_rate * seconds))
         stride = max(1, int((1 - options.overlap) * segment_length))
+        indexes = [network.sources.index(source) for source in sources]
         share = (torch.tensor(weights) / total / shifts)[:, None, None]
         for shift in range(shifts):
             lead = int(MAX_SHIFT * network.sample_rate) * shift // shifts

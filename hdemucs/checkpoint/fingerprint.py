@@ -18,7 +18,7 @@ def fingerprint(model: Model) -> str:
     """
     digest = hashlib.sha256()
     if isinstance(model, Bag):
-        members = [fingerprint(member) for member, _ in model.members(range(len(model.sources)))]
+        members = [fingerprint(member) for member, _ in model.members(model.sources)]
         digest.update(json.dumps([members, model.weights]).encode())
         return digest.hexdigest()
     assert isinstance(model, Network)

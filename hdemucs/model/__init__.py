@@ -6,8 +6,9 @@ from hdemucs.model.bag import Bag, Model
 from hdemucs.model.base import Network, NetworkConfig
 from hdemucs.model.demucs import Demucs, DemucsConfig
 from hdemucs.model.hdemucs import HDemucs, HDemucsConfig
+from hdemucs.model.htdemucs import HTDemucs, HTDemucsConfig
 
-NETWORKS: Mapping[str, type[Network]] = {network.__name__: network for network in (HDemucs, Demucs)}
+NETWORKS: Mapping[str, type[Network]] = {network.__name__: network for network in (HDemucs, HTDemucs, Demucs)}
 """The networks that model files and training configurations may name."""
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "DemucsConfig",
     "HDemucs",
     "HDemucsConfig",
+    "HTDemucs",
+    "HTDemucsConfig",
     "Model",
     "Network",
     "NetworkConfig",

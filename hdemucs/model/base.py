@@ -156,6 +156,11 @@ class Network(nn.Module, ABC):
     def segment(self, seconds: float) -> None:
         self.config = replace(self.config, segment=seconds)
 
+    @property
+    def longest_segment(self) -> float | None:
+        """Longest segment that the network takes, in seconds; None if it takes any."""
+        return None
+
     def valid_length(self, length: int) -> int:
         """Input length, in samples, from which the network computes `length` samples without zero padding."""
         return length

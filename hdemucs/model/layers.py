@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hdemucs.model import fast
 from hdemucs.model.norm import group_norm
-from hdemucs.model.residual import ResidualBranch
+from hdemucs.model.residual import COMPRESSION, INITIAL_SCALE, ResidualBranch
 
 Activation = Callable[[Tensor], Tensor]
 ResidualIn = Literal["none", "encoder", "decoder", "both"]
@@ -49,14 +49,18 @@ class Residual:
     Attributes:
         lstm: Whether it has LSTMs.
         attention: Whether it has local attention.
+        compression: Number of channels of the layer for each one inside the branch.
+        initial_scale: Initial factor of the branch's output.
     """
 
     lstm: bool
     attention: bool
+    compression: int = COMPRESSION
+    initial_scale: float = INITIAL_SCALE
 
     def build(self, channels: int) -> ResidualBranch:
         """Build the branch for a layer with the given number of channels."""
-        return ResidualBranch(channels, self.lstm, self.attention)
+        return ResidualBranch(channels, self.lstm, self.attention, self.compression, self.initial_scale)
 
 
 class Downsample(nn.Module):

@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SPAN = 1024
+"""Number of positions whose products are summed at once."""
+
 
 class ExactGroupNorm(nn.GroupNorm):
     """Group normalisation by torch's contiguous kernel, whatever the memory format.
@@ -44,7 +47,8 @@ def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor
     weight = conv.weight[:, :, 0, 0]
     mean_x = x.mean(-1)
     centred = x - mean_x[..., None]
-    covariance = centred @ centred.transpose(1, 2) / x.shape[-1]
+    # In spans: a product over the hundred thousand positions of a waveform rounds off a hundred times more.
+    covariance = sum(part @ part.transpose(1, 2) for part in centred.split(SPAN, -1)) / x.shape[-1]
     means = F.linear(mean_x, weight, conv.bias)
     mean = means.mean(1, keepdim=True)
     variance = ((weight @ covariance) * weight).sum(-1) + (means - mean) ** 2

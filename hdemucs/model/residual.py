@@ -15,7 +15,7 @@ INITIAL_SCALE = 1e-4
 
 
 class ResidualLayer(nn.Module):
-    """Dilated convolution to a quarter of the channels, LSTM and attention there, and a convolution back.
+    """Dilated convolution to a fraction of the channels, LSTM and attention there, and a convolution back.
 
     The result is scaled by a learnt factor per channel, small at first, and added to the input.
 
@@ -24,18 +24,28 @@ class ResidualLayer(nn.Module):
         dilation: Dilation of the convolution of width 3, in time positions.
         lstm: Whether the layer has an LSTM.
         attention: Whether the layer has local attention.
+        compression: Number of channels of the input for each one inside the layer.
+        initial_scale: Initial factor of the result.
     """
 
-    def __init__(self, channels: int, dilation: int, lstm: bool, attention: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        dilation: int,
+        lstm: bool,
+        attention: bool,
+        compression: int = COMPRESSION,
+        initial_scale: float = INITIAL_SCALE,
+    ) -> None:
         super().__init__()
-        hidden = channels // COMPRESSION
+        hidden = channels // compression
         self.conv1 = nn.Conv2d(channels, hidden, (1, 3), dilation=(1, dilation), padding=(0, dilation))
         self.norm1 = ExactGroupNorm(1, hidden)
         self.lstm = BLSTM(hidden) if lstm else None
         self.attention = LocalAttention(hidden) if attention else None
         self.conv2 = nn.Conv2d(hidden, 2 * channels, 1)
         self.norm2 = nn.GroupNorm(1, 2 * channels)
-        self.scale = Parameter(torch.full((channels,), INITIAL_SCALE))
+        self.scale = Parameter(torch.full((channels,), initial_scale))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, F, T]` to the same shape; different frequencies do not interact."""
@@ -57,7 +67,19 @@ class ResidualBranch(nn.Sequential):
         channels: Number of input and output channels.
         lstm: Whether the layers have an LSTM.
         attention: Whether the layers have local attention.
+        compression: Number of channels of the input for each one inside a layer.
+        initial_scale: Initial factor of each layer's result.
     """
 
-    def __init__(self, channels: int, lstm: bool, attention: bool) -> None:
-        super().__init__(*(ResidualLayer(channels, 2**d, lstm, attention) for d in range(DEPTH)))
+    def __init__(
+        self,
+        channels: int,
+        lstm: bool,
+        attention: bool,
+        compression: int = COMPRESSION,
+        initial_scale: float = INITIAL_SCALE,
+    ) -> None:
+        layers = (
+            ResidualLayer(channels, 2**d, lstm, attention, compression, initial_scale) for d in range(DEPTH)
+        )
+        super().__init__(*layers)

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hdemucs.errors import CheckpointError, DownloadError, one_line
@@ -40,7 +40,7 @@ def is_downloaded(card: Card) -> bool:
     return all(_has_size(cache_path(file), file) for file in card.files)
 
 
-def download(card: Card, *, progress: bool = True) -> list[Path]:
+def download(card: Card, files: Sequence[ModelFile] | None = None, *, progress: bool = True) -> list[Path]:
     """Download the files of a model that are not in the cache yet.
 
     A file in the cache is used only if its checksum is right, whoever put it there; a file whose card has no
@@ -49,16 +49,17 @@ def download(card: Card, *, progress: bool = True) -> list[Path]:
 
     Args:
         card: Card of the model.
+        files: Files of the card to download; None for all.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        Paths of all files, in the order of the card.
+        Paths of the files, in their order.
 
     Raises:
         DownloadError: A file cannot be downloaded or written, or its checksum is wrong.
         CheckpointError: A file that ships with hdemucs is missing or damaged.
     """
-    return [_obtain(file, card.name, progress) for file in card.files]
+    return [_obtain(file, card.name, progress) for file in (card.files if files is None else files)]
 
 
 def _obtain(file: ModelFile, model: str, progress: bool) -> Path:

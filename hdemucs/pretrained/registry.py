@@ -19,7 +19,7 @@ from hdemucs.suggest import hint
 DEFAULT_MODEL = "hdemucs_small"
 """Model that ships with hdemucs, so that separating needs no network."""
 
-BEST_MODEL = "hdemucs_mmi"
+BEST_MODEL = "htdemucs"
 """Model with the highest published SDR, bags excluded."""
 
 HERE = Path(__file__).parent
@@ -33,9 +33,6 @@ MUSDB_TEST = "MusDB-HQ test set"
 UNSUPPORTED = {
     "mdx_q": ("quantised models", "mdx"),
     "mdx_extra_q": ("quantised models", "mdx_extra"),
-    "htdemucs": ("Hybrid Transformer models", BEST_MODEL),
-    "htdemucs_ft": ("Hybrid Transformer models", BEST_MODEL),
-    "htdemucs_6s": ("Hybrid Transformer models", BEST_MODEL),
 }
 
 
@@ -109,6 +106,7 @@ class Card:
         paper: Address of the paper.
         homepage: Address of the project.
         segment: Segment in seconds; None for the one in the files.
+        file_sources: Names of the sources in the files, in the order of `sources`; None if they are the same.
         weights: Weights of a bag `[files, sources]`; None weights all members equally.
         published: Published scores; empty if none are known.
 
@@ -126,12 +124,15 @@ class Card:
     paper: str
     homepage: str
     segment: float | None = None
+    file_sources: tuple[str, ...] | None = None
     weights: tuple[tuple[float, ...], ...] | None = None
     published: tuple[Score, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.files or not self.sources:
             raise ValueError("files and sources must not be empty")
+        if self.file_sources is not None and len(self.file_sources) != len(self.sources):
+            raise ValueError(f"file_sources must have {len(self.sources)} names, one per source")
         if self.weights is not None:
             self._check_weights(self.weights)
         for score in self.published:

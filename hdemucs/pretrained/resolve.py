@@ -6,15 +6,17 @@ import contextlib
 import glob
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdemucs.errors import CheckpointError, DownloadError, UnknownModelError, one_line
+from hdemucs.errors import CheckpointError, DownloadError, OptionError, UnknownModelError, one_line
 from hdemucs.pretrained.cache import download, hub_output
 from hdemucs.pretrained.registry import Card, cards, get_card
 
 if TYPE_CHECKING:
-    from hdemucs.model import Model
+    from hdemucs.model import Bag, Model, Network
 
 MODEL_SUFFIXES = (".safetensors", ".th", ".pt")
 HUB = "hf://"
@@ -22,7 +24,7 @@ _BEST = "best.safetensors"
 """Best model of a training run; `hdemucs.training.run.Run` describes the other files in a run's folder."""
 
 
-def load_model(spec: str | os.PathLike[str]) -> Model:
+def load_model(spec: str | os.PathLike[str], *, sources: Sequence[str] | None = None) -> Model:
     """Load a model, downloading its files first if necessary.
 
     Args:
@@ -30,6 +32,8 @@ def load_model(spec: str | os.PathLike[str]) -> Model:
             in it or of a training run, or `hf://user/repo` with an optional `@revision`; a registered name
             takes precedence over a file of that name, which can be given as `./name`. A `Path` is always a
             file or folder.
+        sources: Sources that are needed, None for all: a registered bag then consists only of the members
+            that have weight for them, the others are not downloaded, and it separates nothing else.
 
     Returns:
         The model, in evaluation mode. Its `name` is short and can serve as the name of a folder.
@@ -38,6 +42,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model:
         UnknownModelError: There is no such model.
         DownloadError: The model cannot be downloaded.
         CheckpointError: A file of the model is damaged or unsafe.
+        OptionError: A registered bag does not have one of the sources.
     """
     if not isinstance(spec, str):
         return _load_path(Path(spec))
@@ -45,7 +50,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model:
         return _load_hub(spec)
     if spec not in {card.name for card in cards()} and _is_path(spec):
         return _load_path(Path(spec))
-    return _load_registered(get_card(spec))
+    return _load_registered(get_card(spec), sources)
 
 
 def model_name(model: Model) -> str:
@@ -62,18 +67,42 @@ def _is_path(spec: str) -> bool:
     return False
 
 
-def _load_registered(card: Card) -> Model:
-    from hdemucs.checkpoint import load
-
-    models: list[Any] = [load(path) for path in download(card)]
-    model = models[0]
-    if len(models) > 1:
-        from hdemucs.model import Bag
-
-        model = Bag(models, card.weights, card.segment).eval()
-    elif card.segment is not None:
+def _load_registered(card: Card, sources: Sequence[str] | None) -> Model:
+    if len(card.files) > 1:
+        return _named(_load_bag(card, sources), card.name)
+    model = _load_network(card, download(card)[0])
+    if card.segment is not None:
         model.segment = card.segment
     return _named(model, card.name)
+
+
+def _load_bag(card: Card, sources: Sequence[str] | None) -> Bag:
+    from hdemucs.model import Bag
+
+    wanted = card.sources if sources is None else sources
+    if unknown := [source for source in wanted if source not in card.sources]:
+        names = ", ".join(map(str, unknown))
+        raise OptionError(f"the model has no stem {names}; choose from {', '.join(card.sources)}")
+    sources = [source for source in card.sources if source in wanted]
+    table = card.weights or [[1.0] * len(card.sources)] * len(card.files)
+    indexes = [card.sources.index(source) for source in sources]
+    needed = [number for number, row in enumerate(table) if any(row[index] for index in indexes)]
+    paths = download(card, [card.files[number] for number in needed])
+    members = [_load_network(card, path) for path in paths]
+    return Bag(members, [table[number] for number in needed], card.segment, sources).eval()
+
+
+def _load_network(card: Card, path: Path) -> Network:
+    from hdemucs.checkpoint import load
+
+    network: Any = load(path)
+    if card.file_sources is not None:
+        if tuple(network.sources) != card.file_sources:
+            found, expected = ", ".join(network.sources), ", ".join(card.file_sources)
+            raise CheckpointError(f"{path}: its sources are {found}, not {expected}; download it again")
+        network.config = replace(network.config, sources=card.sources)
+    loaded: Network = network
+    return loaded
 
 
 def _load_path(path: Path) -> Model:

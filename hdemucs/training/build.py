@@ -35,6 +35,9 @@ def build_trainer(
         on_step: Called after each step on the main process.
     """
     keep_freed_memory()
+    if network.longest_segment is not None:
+        # Such a network separates segments of the length that it was last trained on.
+        network.segment = config.excerpts.segment
     accelerator = Accelerator(cpu=on_cpu(config), mixed_precision=config.precision)
     network = network.to(accelerator.device)
     batches = _batches(config, network, songs, run, accelerator)

@@ -219,6 +219,10 @@ class Trainer:
             TrainingError: The loss or its gradient is not finite; the weights are unchanged.
         """
         self.network.train()
+        # Dropout draws from torch's own generators; a resumed run draws the same.
+        place = (self.seed, self.epoch, self.step, "dropout")
+        generator = step_generator(*place, torch.device("cpu"), self.accelerator.process_index)
+        torch.manual_seed(generator.initial_seed())
         self.optimizer.zero_grad()
         values = self.backward(stems, known)
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

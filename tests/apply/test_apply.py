@@ -16,7 +16,7 @@ from hdemucs.apply import Options, Progress, apply, apply_model
 from hdemucs.apply.chunks import cut, overlap_add
 from hdemucs.errors import Cancelled, OptionError
 from hdemucs.model import Bag, Network
-from tests.reference import reference_pair
+from tests.reference import TRANSFORMER, reference_pair
 
 RATE = 44100
 TOLERANCE = 1e-5
@@ -29,6 +29,7 @@ class Identity(nn.Module):
     sample_rate = 100
     audio_channels = 2
     segment = 1.0
+    longest_segment = None
 
     def __init__(self, context: int = 0) -> None:
         super().__init__()
@@ -131,6 +132,27 @@ def test_equals_demucs(architecture: str, length: int) -> None:
         expected = apply_reference(cast(Any, reference), mix[None], shifts=0, segment=1.0, overlap=overlap)[0]
         actual = apply_model(ours, mix, Options(segment=1.0, overlap=overlap))
         assert (actual - expected).abs().max() < TOLERANCE * expected.abs().max()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_transformer_is_applied_as_by_demucs(length: int) -> None:
+    """Last chunks, and tracks shorter than the segment, are padded to it on both sides."""
+    settings = {**TRANSFORMER, "channels": 8, "depth": 3, "nfft": 1024, "segment": 0.5}
+    reference, ours = reference_pair("HTDemucs", **settings)
+    mix = torch.randn(2, length)
+    for overlap in (0.25, 0.6):
+        expected = apply_reference(cast(Any, reference), mix[None], shifts=0, overlap=overlap)[0]
+        actual = apply_model(ours, mix, Options(overlap=overlap))
+        assert (actual - expected).abs().max() < TOLERANCE * expected.abs().max()
+
+
+def test_a_segment_beyond_that_of_the_training_is_refused() -> None:
+    _, ours = reference_pair("HTDemucs", channels=16, segment=0.5, **TRANSFORMER)
+    mix = torch.randn(2, 30_000)
+    for model in (ours, Bag([ours])):
+        with pytest.raises(OptionError, match=r"segment must be at most 0\.5 s for this model, .* 0\.6 s"):
+            apply_model(model, mix, Options(segment=0.6))
+    assert apply_model(ours, mix, Options(segment=0.2)).shape == (4, 2, 30_000)
 
 
 @pytest.mark.parametrize("length", LENGTHS)

@@ -22,7 +22,7 @@ from hdemucs.pretrained.registry import CARDS, read_card
 from tests.checkpoint.test_load import package
 from tests.conftest import tiny_network
 from tests.fuzzing import search
-from tests.reference import torchaudio_hdemucs
+from tests.reference import TRANSFORMER, torchaudio_hdemucs
 
 PLACES = (b"", b"\x00", b"\xff", b"0", b"-", b"[", b"{", b"e9", b"1e999", b"NaN", b"null", b"9" * 30)
 NUMBERS: list[object] = [-1, 0, 1, 2**31, 2**70, 10**400, -0.5, 1e-300, float("nan"), float("inf"), True]
@@ -81,6 +81,12 @@ def demucs_package() -> dict[str, Any]:
 
 
 @cache
+def transformer_package() -> dict[str, Any]:
+    settings = {**TRANSFORMER, "depth": 2, "nfft": 256, "bottom_channels": 8, "t_heads": 2}
+    return package("HTDemucs", settings)[1]
+
+
+@cache
 def own_arguments() -> dict[str, Any]:
     return tiny_network().config.as_dict()
 
@@ -94,6 +100,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("originals")
     checkpoint.save(tiny_network(), folder / "own.safetensors")
     torch.save(demucs_package(), folder / "member.th")
+    torch.save(transformer_package(), folder / "transformer.th")
     # The format of torch before 1.6, in which demucs' first models are.
     torch.save(demucs_package(), folder / "old.th", _use_new_zipfile_serialization=False)
     torch.save(
@@ -158,8 +165,8 @@ def _hub(originals: Path, folder: Path, dice: random.Random) -> Path:
     return folder / "hub.safetensors"
 
 
-def _package(originals: Path, folder: Path, dice: random.Random) -> Path:
-    saved = deepcopy(demucs_package())
+def _package(whole: Callable[[], dict[str, Any]], originals: Path, folder: Path, dice: random.Random) -> Path:
+    saved = deepcopy(whole())
     if dice.random() < 0.5:
         saved["kwargs"] = changed(saved["kwargs"], dice)
     else:
@@ -207,12 +214,22 @@ def _odd_tensors() -> Iterator[object]:
 
 
 Writer = Callable[[Path, Path, random.Random], Path]
-FILES = ("own.safetensors", "hub.safetensors", "member.th", "old.th", "bare.pt", "bag.yaml", "card.yaml")
+FILES = (
+    "own.safetensors",
+    "hub.safetensors",
+    "member.th",
+    "transformer.th",
+    "old.th",
+    "bare.pt",
+    "bag.yaml",
+    "card.yaml",
+)
 WRITERS: list[Writer] = [
     *(partial(_bytes, name) for name in FILES),
     _own,
     _hub,
-    _package,
+    partial(_package, demucs_package),
+    partial(_package, transformer_package),
     _pickle,
     _bag,
     _card,

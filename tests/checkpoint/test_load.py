@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hdemucs import checkpoint
 from hdemucs.errors import CheckpointError, OutputError
 from hdemucs.model import Bag, HDemucs, Model, Network
-from tests.reference import REFERENCES, SOURCES, randomise, reference_pair, torchaudio_hdemucs
+from tests.reference import REFERENCES, SOURCES, TRANSFORMER, randomise, reference_pair, torchaudio_hdemucs
 
 MIX = torch.randn(1, 2, 5000, generator=torch.Generator().manual_seed(0))
 HALF = 2e-3
@@ -26,26 +26,38 @@ HALF = 2e-3
 
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "defaults": ("HDemucs", {}),
+    "75fc33f5": ("HDemucs", {"multi_freqs": [], "multi_freqs_depth": 3, "dconv_init": 1e-3}),
     "c511e2ab": ("HDemucs", {"cac": False, "hybrid_old": True, "norm_starts": 999}),
     "7d865c68": ("HDemucs", {"norm_starts": 999, "multi_freqs": [0.1, 0.3], "multi_freqs_depth": 2}),
     "5d2d6c55": ("HDemucs", {"cac": False, "wiener_iters": 0, "norm_starts": 4}),
     "0d19c1c6": ("Demucs", {"rewrite": False, "normalize": True, "norm_starts": 4}),
     "fa0cb7f9": ("Demucs", {"normalize": True}),
+    "955717e8": (
+        "HTDemucs",
+        {**TRANSFORMER, "channels": 16},
+    ),
+    "5c90dfd2": (
+        "HTDemucs",
+        {**TRANSFORMER, "channels": 16, "bottom_channels": 0, "sources": [*SOURCES, "guitar", "piano"]},
+    ),
 }
+SEGMENT = {"HTDemucs": Fraction(39, 50)}
+"""Segments that are not 44 s: a network that pads to its segment gets a tenth of the published 39/5 s."""
 
 
 def package(architecture: str, settings: dict[str, Any], seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
     """A reference model, and the package that `demucs` saves of it in a `.th` file."""
     torch.manual_seed(seed)
     kwargs = {"sources": SOURCES, "audio_channels": 2, "channels": 8, "samplerate": 44100, **settings}
-    reference = REFERENCES[architecture](**kwargs, segment=Fraction(44)).eval()
+    kwargs.setdefault("segment", SEGMENT.get(architecture, Fraction(44)))
+    reference = REFERENCES[architecture](**kwargs).eval()
     randomise(reference, seed)
     state = {name: value.half() for name, value in reference.state_dict().items()}
     reference.load_state_dict(state)
     saved = {
         "klass": REFERENCES[architecture],
         "args": (),
-        "kwargs": {**kwargs, "segment": Fraction(44)},
+        "kwargs": kwargs,
         "state": state,
         "training_args": {"epochs": 600, "dset": {"musdb": "somewhere"}},
     }
@@ -64,14 +76,18 @@ def test_demucs_package(case: str, tmp_path: Path) -> None:
     torch.save(saved, tmp_path / "model.th")
     model = checkpoint.load(tmp_path / "model.th")
     assert difference(reference, model) < 1e-5
-    assert (model.sources, model.sample_rate, model.segment) == (SOURCES, 44100, 44)
+    kwargs = saved["kwargs"]
+    assert (model.sources, model.sample_rate) == (kwargs["sources"], 44100)
+    assert model.segment == pytest.approx(float(kwargs["segment"]), rel=1e-12)
     assert not model.training
 
 
 @pytest.mark.parametrize("case", PUBLISHED)
 def test_demucs_safetensors_of_the_hub(case: str, tmp_path: Path) -> None:
     reference, saved = package(*PUBLISHED[case])
-    kwargs = {**saved["kwargs"], "segment": {"_type": "fraction", "numerator": 44, "denominator": 1}}
+    segment = saved["kwargs"]["segment"]
+    fraction = {"_type": "fraction", "numerator": segment.numerator, "denominator": segment.denominator}
+    kwargs = {**saved["kwargs"], "segment": fraction}
     klass = REFERENCES[PUBLISHED[case][0]]
     metadata = {
         "klass": f"{klass.__module__}.{klass.__qualname__}",
@@ -82,7 +98,7 @@ def test_demucs_safetensors_of_the_hub(case: str, tmp_path: Path) -> None:
     save_file(state, tmp_path / "model.safetensors", metadata)
     model = checkpoint.load(tmp_path / "model.safetensors")
     assert difference(reference, model) < 1e-5
-    assert model.segment == 44
+    assert model.segment == pytest.approx(float(segment), rel=1e-12)
 
 
 def test_torchaudio_state_dict(tmp_path: Path) -> None:
@@ -162,9 +178,10 @@ def test_bag_that_makes_no_sense(definition: dict[str, Any], message: str, tmp_p
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("architecture", ["HDemucs", "Demucs"])
+@pytest.mark.parametrize("architecture", ["HDemucs", "HTDemucs", "Demucs"])
 def test_own_format_round_trip(architecture: str, half: bool, tmp_path: Path) -> None:
-    _, model = reference_pair(architecture, channels=8, segment=3.5, norm_starts=2)
+    settings = {"channels": 16, **TRANSFORMER} if architecture == "HTDemucs" else {"norm_starts": 2}
+    _, model = reference_pair(architecture, **{"channels": 8, "segment": 3.5, **settings})
     path = tmp_path / "new" / "model.safetensors"
     checkpoint.save(model, path, half=half, provenance={"recipe": "by hand"})
     loaded = checkpoint.load(path)
@@ -238,11 +255,11 @@ def test_refusal_names_what_the_pickle_wants(tmp_path: Path) -> None:
 
 
 def test_unknown_class_of_the_same_package(tmp_path: Path) -> None:
-    from demucs.htdemucs import HTDemucs
+    from demucs.transformer import LayerScale
 
     _, saved = package("HDemucs", {"channels": 4, "dconv_attn": 6})
-    torch.save({**saved, "klass": HTDemucs}, tmp_path / "model.th")
-    assert_refused(tmp_path / "model.th", "demucs.htdemucs.HTDemucs")
+    torch.save({**saved, "klass": LayerScale}, tmp_path / "model.th")
+    assert_refused(tmp_path / "model.th", "demucs.transformer.LayerScale")
 
 
 def demucs_metadata(**changes: str) -> dict[str, str]:
@@ -255,6 +272,7 @@ def demucs_metadata(**changes: str) -> dict[str, str]:
     [
         (demucs_metadata(klass="os.system"), "names the class 'os.system'"),
         (demucs_metadata(klass="builtins.eval"), "names the class"),
+        (demucs_metadata(klass="demucs.htdemucs.HTDemucs2"), "names the class 'demucs.htdemucs.HTDemucs2'"),
         (demucs_metadata(kwargs="{"), "metadata cannot be understood"),
         (demucs_metadata(kwargs='{"sources": ["a"], "fancy": true}'), "setting fancy=True is not supported"),
         (demucs_metadata(kwargs='{"sources": ["a"], "growth": 3}'), "growth=3 is not supported, only 2"),

@@ -82,7 +82,7 @@ def test_flags_of_other_programs_get_a_hint(run: Run, song: Path, flags: list[st
     ("model", "words"),
     [
         ("hdemucs_mni", ["hdemucs_mmi"]),
-        ("htdemucs", ["htdemucs", "hdemucs_mmi"]),
+        ("mdx_q", ["mdx_q", "mdx"]),
         ("nowhere/model.th", ["nowhere/model.th"]),
         ("hf://nonsense", ["hf://user/repo"]),
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hdemucs.model import Bag, HDemucs, Network
+from hdemucs.model import Bag, HDemucs, HTDemucs, Network
 
 
 def small(**overrides: object) -> HDemucs:
@@ -70,7 +70,72 @@ def test_training_reduces_the_loss() -> None:
 def test_only_members_with_weight_are_named() -> None:
     first, second = small(), small(norm_starts=2)
     bag = Bag([first, second], [[1, 3], [1, 0]])
-    assert [model for model, _ in bag.members([1])] == [first]
+    assert [model for model, _ in bag.members(["b"])] == [first]
+
+
+def test_a_bag_of_some_sources_separates_nothing_else() -> None:
+    first, second = small(), small(norm_starts=2)
+    bag = Bag([first, second], [[0, 3], [0, 1]], sources=["b"])
+    assert bag.sources == ["b"]
+    mix = torch.randn(1, 2, 3000)
+    with torch.no_grad():
+        a, b, both = first(mix), second(mix), bag(mix)
+    assert torch.allclose(both, (0.75 * a + 0.25 * b)[:, 1:], atol=1e-6)
+
+
+def transformer(**overrides: object) -> HTDemucs:
+    torch.manual_seed(0)
+    return HTDemucs(**{"sources": ["a", "b"], **HTDemucs.tiny, **overrides}).eval()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"n_fft": 1000}, "power of two"),
+        ({"depth": 3}, "depth 3 is too large for the frequencies of n_fft 256"),
+        ({"heads": 0}, "heads must be from 1"),
+        ({"heads": 5}, "multiple of 4 and of heads 5, not 12"),
+        ({"bottom_channels": 6, "heads": 1}, "multiple of 4 and of heads 1, not 6"),
+        ({"bottom_channels": 0}, "multiple of 4 and of heads 3, not 16"),
+        ({"dropout": 1.0}, "dropout must be from 0 to 0.99"),
+        ({"layers": 0}, "layers must be from 1"),
+        ({"sparse": True}, "unexpected keyword argument"),
+    ],
+)
+def test_contradictory_settings_of_a_transformer_are_refused(
+    overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        transformer(**overrides)
+
+
+def test_a_transformer_takes_its_segment_and_no_more() -> None:
+    model = transformer(segment=0.1)
+    assert (model.longest_segment, model.valid_length(1), model.valid_length(4410)) == (0.1, 4410, 4410)
+    mix = torch.randn(1, 2, 4411)
+    with torch.no_grad():
+        short, padded = model(mix[..., :1000]), model(nn.functional.pad(mix[..., :1000], (0, 3410)))
+        assert torch.equal(short, padded[..., :1000])
+        with pytest.raises(ValueError, match=r"at most 4410 samples, the 0\.1 s .* not 4411"):
+            model(mix)
+        model.segment = 0.2
+        assert model(mix).shape == (1, 2, 2, 4411)
+
+
+def test_dropout_is_for_training_only() -> None:
+    model = transformer(dropout=0.5)
+    mix = torch.randn(1, 2, 3000)
+    with torch.no_grad():
+        assert torch.equal(model(mix), model(mix))
+        model.train()
+        assert not torch.equal(model(mix), model(mix))
+
+
+def test_a_bag_sets_the_segment_as_far_as_its_models_take_it() -> None:
+    bag = Bag([small(segment=40), transformer(segment=7.8)], segment=20)
+    assert [model.segment for model in bag.models] == [20, 7.8]
+    assert bag.longest_segment == 7.8
+    assert Bag([small()]).longest_segment is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Same weights, same input: the same output and gradients as the reference implementations."""
 
 import copy
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from hdemucs.checkpoint import translate_weights
 from hdemucs.checkpoint.build import build
 from hdemucs.model import Network
-from tests.reference import SOURCES, randomise, reference_pair, torchaudio_hdemucs
+from tests.reference import SOURCES, TRANSFORMER, randomise, reference_pair, torchaudio_hdemucs
 
 LENGTHS = [1, 100, 769, 1025, 10007, 44100]
 OUTPUT_TOLERANCE = 1e-5
@@ -66,6 +67,19 @@ WAVEFORM: dict[str, dict[str, Any]] = {
 }
 
 
+TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "three layers around the transformer": {"nfft": 1024, "depth": 3, "segment": 0.25},
+    "as published": {},
+    "seven transformer layers": {"t_layers": 7},
+    "self-attention only": {"t_layers": 1},
+    "no projection, six sources, as htdemucs_6s": {"bottom_channels": 0, "sources": list("abcdef")},
+    "dropout": {"t_dropout": 0.02},
+    "narrow feed-forward network": {"t_hidden_scale": 1.5},
+    "no frequency embedding": {"freq_emb": 0},
+    "mono, two sources": {"audio_channels": 1, "sources": ["voice", "rest"]},
+}
+
+
 def mostly_slow(cases: dict[str, Any]) -> list[Any]:
     """All cases, the first as a quick test and the others marked `slow`."""
     first, *others = cases
@@ -90,7 +104,8 @@ def run_reference(reference: nn.Module, mix: Tensor) -> Tensor | None:
 
 def assert_same_outputs(reference: nn.Module, ours: Network) -> None:
     compared = 0
-    for length in LENGTHS:
+    longest = LENGTHS[-1] if ours.longest_segment is None else ours.valid_length(1)
+    for length in (*(length for length in LENGTHS if length < longest), longest):
         mix = noise(length, ours.audio_channels)
         expected = run_reference(reference, mix)
         with torch.no_grad():
@@ -149,6 +164,37 @@ def test_demucs_equals_demucs_package(case: str) -> None:
     assert_same_gradients("Demucs", reference, ours, 10007)
 
 
+@pytest.mark.parametrize("case", mostly_slow(TRANSFORMERS))
+def test_htdemucs_equals_demucs_package(case: str) -> None:
+    """Shorter mixtures are padded to the segment, 22,050 samples here; the longest one is that long."""
+    settings = {"channels": 16, "segment": 0.5, **TRANSFORMER, **TRANSFORMERS[case]}
+    reference, ours = reference_pair("HTDemucs", **settings)
+    assert_same_outputs(reference, ours)
+    assert_same_gradients("HTDemucs", reference, ours, 10007)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings", "parameters"),
+    [
+        ("htdemucs", {"bottom_channels": 512}, 41_984_456),
+        ("htdemucs_6s", {"bottom_channels": 0, "sources": list("abcdef")}, 27_414_996),
+    ],
+)
+def test_full_size_htdemucs_equals_demucs_package(
+    name: str, settings: dict[str, Any], parameters: int
+) -> None:
+    published = {"dconv_mode": 3, "t_dropout": 0.02, "segment": Fraction(39, 5)}
+    reference, ours = reference_pair("HTDemucs", **published, **settings)
+    for model in (reference, ours):
+        assert sum(p.numel() for p in model.parameters()) == parameters
+    for length in (100_003, 343_980):
+        mix = noise(length, batch=1)
+        with torch.no_grad():
+            expected, actual = reference(mix), ours(mix)
+        assert (actual - expected).abs().max() < OUTPUT_TOLERANCE * expected.abs().max()
+
+
 @pytest.mark.parametrize("iterations", [1, 2])
 @pytest.mark.parametrize("length", [100, 10007, pytest.param(330_000, marks=pytest.mark.slow)])
 def test_wiener_filtering_equals_demucs_package(iterations: int, length: int) -> None:
@@ -193,10 +239,13 @@ def test_full_size_equals_torchaudio() -> None:
     assert (actual - expected).abs().max() < OUTPUT_TOLERANCE * expected.abs().max()
 
 
-@pytest.mark.parametrize("architecture", ["HDemucs", "Demucs"])
+@pytest.mark.parametrize("architecture", ["HDemucs", "HTDemucs", "Demucs"])
 def test_quiet_and_silent_stretches_keep_precision(architecture: str) -> None:
     """Precision is lost first where rows that hardly vary are normalised."""
-    reference, ours = reference_pair(architecture, channels=8, dconv_mode=3)
+    settings: dict[str, Any] = {"channels": 8}
+    if architecture == "HTDemucs":
+        settings = {"channels": 16, "segment": 1, **TRANSFORMER}
+    reference, ours = reference_pair(architecture, **{**settings, "dconv_mode": 3})
     mix = torch.cat([torch.zeros(1, 2, 20_000), 1e-3 * noise(20_000, batch=1)], -1)
     exact = copy.deepcopy(reference).double()
     with torch.no_grad():

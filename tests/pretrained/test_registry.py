@@ -94,7 +94,7 @@ def test_members_are_those_of_demucs(card: Card) -> None:
     bag = yaml.safe_load((REMOTE / f"{card.name}.yaml").read_text())
     signatures = [file.name.split("-")[0] for file in card.files]
     assert signatures == list(dict.fromkeys(bag["models"]))
-    assert card.segment == bag["segment"]
+    assert card.segment == bag.get("segment")
     assert [file.url for file in card.files] == [demucs_files()[signature] for signature in signatures]
 
     ours = card.weights or [[1.0] * 4 for _ in card.files]
@@ -119,6 +119,13 @@ def test_torchaudio_models_share_its_place_in_the_cache(card: Card) -> None:
     assert file.url == f"{TORCHAUDIO_ROOT}models/{file.name}"
 
 
+def test_the_card_of_drumsep_names_its_sources_in_english() -> None:
+    card = get_card("drumsep")
+    assert card.file_sources is not None
+    pairs = dict(zip(card.file_sources, card.sources, strict=True))
+    assert pairs == {"bombo": "kick", "redoblante": "snare", "platillos": "cymbals", "toms": "toms"}
+
+
 def test_what_is_unknown_is_not_invented() -> None:
     (file,) = get_card("hdemucs_high_musdb").files
     assert (file.sha256, file.size) == (None, None)
@@ -128,6 +135,9 @@ def test_what_is_unknown_is_not_invented() -> None:
 
 def test_score_on_the_test_set_of_musdb() -> None:
     assert get_card("hdemucs_mmi").musdb_sdr == 8.34
+    assert (get_card("htdemucs").musdb_sdr, get_card("htdemucs_ft").musdb_sdr) == (8.80, 9.00)
+    single = [card for card in cards() if len(card.files) == 1 and card.musdb_sdr is not None]
+    assert max(single, key=lambda card: card.musdb_sdr or 0).name == BEST_MODEL
     # Their training data includes the test set.
     for name in ("mdx_extra", "hdemucs_high_musdb_plus"):
         assert get_card(name).musdb_sdr is None
@@ -209,6 +219,7 @@ FILE = {"url": "https://host/a.th"}
         ({"files": [{"url": "a.th"}] * 4}, "not a web address"),
         ({"published": [{"data": "d", "where": "w", "sources": {"flute": 1.0}}]}, "flute"),
         ({"name": "other"}, "differ"),
+        ({"file_sources": ["a"]}, "file_sources must have 4 names"),
     ],
 )
 def test_bad_card_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:

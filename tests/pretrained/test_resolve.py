@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hdemucs.errors import UnknownModelError
+from hdemucs.errors import CheckpointError, OptionError, UnknownModelError
 from hdemucs.model import Bag, HDemucs, Model
 from hdemucs.pretrained import cards, get_card, load_model, model_name
 from tests.conftest import tiny_network
 
 SAFE = "model.safetensors"
+
+
+def replaced(network: HDemucs, sources: tuple[str, ...]) -> HDemucs:
+    return HDemucs.from_config(replace(network.config, sources=sources)).eval()  # type: ignore[return-value]
 
 
 class Reader:
@@ -22,7 +27,9 @@ class Reader:
 
     def __call__(self, path: Path) -> HDemucs:
         self.paths.append(path)
-        return tiny_network()
+        card = next((card for card in cards() if Path(card.files[0].name) == path), None)
+        sources = None if card is None else card.file_sources or card.sources
+        return tiny_network() if sources is None else replaced(tiny_network(), sources)
 
     def load(self, spec: str | Path) -> tuple[Model, list[Path]]:
         """The model, and the files it was read from."""
@@ -40,7 +47,8 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     reader = Reader()
     monkeypatch.setattr("hdemucs.checkpoint.load", reader)
     monkeypatch.setattr(
-        "hdemucs.pretrained.resolve.download", lambda card: [Path(file.name) for file in card.files]
+        "hdemucs.pretrained.resolve.download",
+        lambda card, files=None: [Path(file.name) for file in files or card.files],
     )
     return reader
 
@@ -66,11 +74,45 @@ def test_registered_model(reader: Reader, name: str) -> None:
     assert [path.name for path in paths] == [file.name for file in card.files]
     assert isinstance(model, Bag) == (len(card.files) > 1)
     assert model_name(model) == name
+    assert model.sources == list(card.sources)
     assert not model.training
     assert model.segment == (card.segment or tiny_network().segment)
     if isinstance(model, Bag):
         equal = [[1.0] * len(card.sources)] * len(card.files)
         assert [list(row) for row in model.weights] == [list(row) for row in card.weights or equal]
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "members"),
+    [
+        ("htdemucs_ft", ["vocals"], [3]),
+        ("htdemucs_ft", ["vocals", "drums"], [0, 3]),
+        ("mdx", ["bass"], [0, 1]),
+        ("mdx_extra", ["bass"], [0, 1, 2, 3]),
+        ("htdemucs", ["bass"], [0]),
+    ],
+)
+def test_members_that_no_source_needs_are_left_out(
+    reader: Reader, name: str, sources: list[str], members: list[int]
+) -> None:
+    model = load_model(name, sources=sources)
+    card = get_card(name)
+    assert [path.name for path in reader.paths] == [card.files[index].name for index in members]
+    assert model_name(model) == name
+    if isinstance(model, Bag):
+        assert model.sources == [source for source in card.sources if source in sources]
+
+
+def test_sources_that_a_bag_does_not_have_download_nothing(reader: Reader) -> None:
+    with pytest.raises(OptionError, match="the model has no stem piano; choose from drums, bass"):
+        load_model("htdemucs_ft", sources=["vocals", "piano"])
+    assert reader.paths == []
+
+
+def test_a_file_with_other_sources_than_its_card_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdemucs.checkpoint.load", lambda path: tiny_network())
+    with pytest.raises(CheckpointError, match=r"its sources are drums, .* not bombo, redoblante, platillos"):
+        load_model("drumsep")
 
 
 def test_a_model_built_in_python_has_a_name_too() -> None:

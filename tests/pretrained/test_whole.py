@@ -12,11 +12,13 @@ import torch
 from hdemucs.checkpoint import save
 from hdemucs.model import Bag, HDemucs
 from hdemucs.pretrained import Card, ModelFile, load_model
+from hdemucs.separator import Separator
 
 from .conftest import MakeCard
 from .server import FileServer
 
 WEIGHTS = ((1.0, 0.0), (1.0, 2.0))
+MIX = torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -59,3 +61,15 @@ def test_single_member_is_not_a_bag(card: Card, monkeypatch: pytest.MonkeyPatch)
     assert isinstance(model, HDemucs)
     assert model.name == "tiny"
     assert (model.segment, model.training) == (5.0, False)
+
+
+def test_a_stem_downloads_only_the_members_that_it_needs(card: Card, server: FileServer):
+    separator = Separator("tiny", stems="vocals")
+    assert [request.path for request in server.gets()] == ["/1.safetensors"]
+    assert (separator.stems, separator.model.sources) == (["vocals"], ["vocals"])
+    alone = separator.separate(MIX, 44100)
+
+    both = Separator("tiny", two_stems="vocals").separate(MIX, 44100)
+    assert [request.path for request in server.gets()] == ["/1.safetensors", "/0.safetensors"]
+    torch.testing.assert_close(alone["vocals"], both["vocals"])
+    assert list(alone) == ["vocals"]

@@ -6,7 +6,7 @@ one-dimensional; `checkpoint.build.fit_weights` adds the frequency axis.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from hdemucs.checkpoint.build import build, listing
 from hdemucs.checkpoint.limits import fraction
 from hdemucs.errors import CheckpointError
-from hdemucs.model import Demucs, HDemucs, Network
+from hdemucs.model import Demucs, HDemucs, HTDemucs, Network
 
 _RESIDUAL = ("none", "encoder", "decoder", "both")
 _POSITIONAL = ("sources", "audio_channels", "channels")
@@ -25,12 +25,14 @@ _RENAMED = {
     "audio_channels": "audio_channels",
     "channels": "channels",
     "depth": "depth",
+    "samplerate": "sample_rate",
+    "segment": "segment",
+}
+_BRANCHES = {
     "norm_starts": "norm_starts",
     "norm_groups": "norm_groups",
     "dconv_attn": "attention_starts",
     "dconv_lstm": "lstm_starts",
-    "samplerate": "sample_rate",
-    "segment": "segment",
 }
 _FIXED: Mapping[str, Any] = {
     "growth": 2,
@@ -38,9 +40,51 @@ _FIXED: Mapping[str, Any] = {
     "stride": 4,
     "context": 1,
     "dconv_depth": 2,
-    "dconv_comp": 4,
+}
+_HYBRID_FIXED: Mapping[str, Any] = {
+    **_FIXED,
+    "channels_time": None,
+    "wiener_residual": False,
+    "rewrite": True,
+    "emb_scale": 10,
+    "time_stride": 2,
+    "context_enc": 0,
 }
 _TRAINING_ONLY = frozenset(["end_iters", "emb_smooth", "dconv_init", "rescale"])
+_TRANSFORMER_FIXED: Mapping[str, Any] = {
+    "t_emb": "sin",
+    "t_max_period": 10000.0,
+    "t_weight_pos_embed": 1.0,
+    "t_sin_random_shift": 0,
+    "t_norm_in": True,
+    "t_norm_first": True,
+    "t_norm_out": True,
+    "t_group_norm": False,
+    "t_layer_scale": True,
+    "t_gelu": True,
+    "t_cross_first": False,
+    "t_sparse_self_attn": False,
+    "t_sparse_cross_attn": False,
+}
+_TRANSFORMER_IGNORED = frozenset(
+    [
+        "t_weight_decay",
+        "t_lr",
+        "t_max_positions",
+        "t_norm_in_group",
+        "t_cape_mean_normalize",
+        "t_cape_augment",
+        "t_cape_glob_loc_scale",
+        "t_mask_type",
+        "t_mask_random_seed",
+        "t_sparse_attn_window",
+        "t_global_window",
+        "t_sparsity",
+        "t_auto_sparsity",
+        "norm_groups",
+    ]
+)
+"""Settings of `HTDemucs` that only matter in training, or with values of other settings that no file has."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +96,16 @@ class ForeignClass:
         renamed: Names of settings in this library, by their names in `demucs`.
         fixed: Settings of `demucs` that have the same value in every published model, with that value.
         rename_weights: Function that renames the weights, except those of residual branches.
+        ignored: Settings of `demucs` without effect on a trained network.
+        defaults: Defaults of `demucs` that differ from those of this library, for settings that a file omits.
     """
 
     network: type[Network]
     renamed: Mapping[str, str]
     fixed: Mapping[str, Any]
     rename_weights: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    ignored: frozenset[str] = _TRAINING_ONLY
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def import_class(path: str, args: Any, kwargs: Any, state: Mapping[str, Tensor]) -> Network:
@@ -95,9 +143,15 @@ def translate_settings(architecture: str, args: Sequence[Any], kwargs: Mapping[s
     foreign = _BY_NETWORK[architecture]
     if len(args) > len(_POSITIONAL):
         raise CheckpointError("it was saved with more positional settings than can be told apart")
-    settings = {**dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
+    settings = {**foreign.defaults, **dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
+    if not settings.get("multi_freqs"):
+        # Without bands, their depth has no effect; most published files have another than the one with bands.
+        settings.pop("multi_freqs", None)
+        settings.pop("multi_freqs_depth", None)
     out: dict[str, Any] = {}
     for name, value in settings.items():
+        if name in foreign.ignored:
+            continue
         if name in foreign.renamed:
             out[foreign.renamed[name]] = value
         elif name in foreign.fixed:
@@ -108,14 +162,14 @@ def translate_settings(architecture: str, args: Sequence[Any], kwargs: Mapping[s
         elif name == "cac":
             out["spectrogram"] = "complex" if value else "amplitude"
         elif name == "multi_freqs":
-            out["bands"] = value or []
+            out["bands"] = value
         elif name == "freq_emb":
             out["freq_emb"] = value or 0.0
         elif name == "gelu":
             out["activation"] = "gelu" if value else "relu"
         elif name == "dconv_mode" and value in range(4):
             out["residual"] = _RESIDUAL[value]
-        elif name not in _TRAINING_ONLY:
+        else:
             raise CheckpointError(f"its setting {name}={value!r:.40} is not supported")
     return out
 
@@ -156,6 +210,48 @@ def _rename_branch(name: str) -> str:
         "freq_emb": "embedding",
     }
     return f"{renamed.get(first, first)}.{rest}".replace(".dconv.", ".residual.")
+
+
+def _rename_htdemucs(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    out = {}
+    for name, value in state.items():
+        if match := re.fullmatch(r"channel_(up|down)sampler(_t)?\.(.+)", name):
+            way, time, rest = match.groups()
+            # A convolution of width 1 there, a linear layer here.
+            value = value.flatten(1) if value.dim() == 3 else value
+            name = f"{_BRANCH[time]}.{'project_in' if way == 'up' else 'project_out'}.{rest}"
+        elif match := re.fullmatch(r"crosstransformer\.norm_in(_t)?\.(.+)", name):
+            name = f"{_BRANCH[match[1]]}.norm_in.{match[2]}"
+        elif match := re.fullmatch(r"crosstransformer\.layers(_t)?\.(\d+)\.(\w+)\.(.+)", name):
+            time, layer, module, rest = match.groups()
+            cross = f"crosstransformer.layers{time or ''}.{layer}.norm3.weight" in state
+            module = _TRANSFORMER_MODULES[cross].get(module, module)
+            name = f"{_BRANCH[time]}.layers.{layer}.{module}" + (f".{rest}" if rest != "scale" else "")
+        else:
+            name = _rename_branch(name)
+        out[name] = value
+    return out
+
+
+_BRANCH = {None: "transformer.freq", "_t": "transformer.time"}
+_TRANSFORMER_MODULES: Mapping[bool, Mapping[str, str]] = {
+    False: {
+        "norm1": "norm_query",
+        "norm2": "norm_hidden",
+        "self_attn": "attention",
+        "gamma_1": "attention_scale",
+        "gamma_2": "hidden_scale",
+    },
+    True: {
+        "norm1": "norm_query",
+        "norm2": "norm_context",
+        "norm3": "norm_hidden",
+        "cross_attn": "attention",
+        "gamma_1": "attention_scale",
+        "gamma_2": "hidden_scale",
+    },
+}
+"""Names of the modules of a transformer layer, without and with cross-attention."""
 
 
 def _name_demucs_layers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -210,33 +306,53 @@ CLASSES: Mapping[str, ForeignClass] = {
         HDemucs,
         {
             **_RENAMED,
+            **_BRANCHES,
             "nfft": "n_fft",
             "hybrid": "hybrid",
             "wiener_iters": "wiener_iters",
             "hybrid_old": "old_padding",
         },
-        {
-            **_FIXED,
-            "channels_time": None,
-            "wiener_residual": False,
-            "rewrite": True,
-            "multi_freqs_depth": 2,
-            "emb_scale": 10,
-            "time_stride": 2,
-            "context_enc": 0,
-        },
+        {**_HYBRID_FIXED, "dconv_comp": 4, "multi_freqs_depth": 2},
         _rename_hdemucs,
+    ),
+    "demucs.htdemucs.HTDemucs": ForeignClass(
+        HTDemucs,
+        {
+            **_RENAMED,
+            "nfft": "n_fft",
+            "bottom_channels": "bottom_channels",
+            "t_layers": "layers",
+            "t_heads": "heads",
+            "t_hidden_scale": "hidden_scale",
+            "t_dropout": "dropout",
+        },
+        {
+            **_HYBRID_FIXED,
+            **_TRANSFORMER_FIXED,
+            "cac": True,
+            "wiener_iters": 0,
+            "multi_freqs": [],
+            # Beyond the last layer of every published model: there is no normalisation.
+            "norm_starts": 4,
+            "dconv_mode": 3,
+            "dconv_comp": 8,
+            "use_train_segment": True,
+        },
+        _rename_htdemucs,
+        _TRAINING_ONLY | _TRANSFORMER_IGNORED,
+        {"dconv_mode": 1, "bottom_channels": 0, "segment": 10},
     ),
     "demucs.demucs.Demucs": ForeignClass(
         Demucs,
         {
             **_RENAMED,
+            **_BRANCHES,
             "rewrite": "rewrite",
             "lstm_layers": "lstm_layers",
             "normalize": "normalize",
             "resample": "resample",
         },
-        {**_FIXED, "glu": True},
+        {**_FIXED, "dconv_comp": 4, "glu": True},
         _name_demucs_layers,
     ),
 }

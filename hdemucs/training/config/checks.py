@@ -167,6 +167,10 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
         yield ConfigProblem(
             "model.channels", "is too small: the residual branches have a quarter as many channels"
         )
+    if model.longest_segment is not None and arguments.get("segment", excerpts.segment) != excerpts.segment:
+        yield ConfigProblem(
+            "model.segment", "is set by excerpts.segment: this network separates what it was trained on"
+        )
     needed = model.min_length
     length = excerpts.segment * excerpts.sample_rate
     if 0 < length < needed:

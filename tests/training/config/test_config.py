@@ -21,6 +21,7 @@ Load = Callable[..., Config]
 SOURCES = ["drums", "bass", "other", "vocals"]
 MILLIONS = {
     "hdemucs_musdb": 83.638,
+    "htdemucs_musdb": 41.984,
     "demucs_musdb": 133.753,
     "demucs_v2": 265.679,
     "hdemucs_small": 9.338,
@@ -69,6 +70,13 @@ def test_hybrid_demucs_is_trained_as_published(tmp_path: Path):
     assert (config.penalty.weight, config.penalty.rank, config.penalty.iterations) == (1e-5, 100, 4)
     assert config.averages.per_batch == [0.9995, 0.9999]
     assert config.loss.kind == "l1"
+
+
+def test_hybrid_transformer_demucs_is_trained_as_published(tmp_path: Path):
+    config = load_config("htdemucs_musdb", [f"data={tmp_path}"])
+    assert (config.batch_size, config.excerpts.segment, config.model["dropout"]) == (32, 7.8, 0.02)
+    with pytest.raises(TrainingError, match=r"model\.segment=10: is set by excerpts\.segment"):
+        load_config("htdemucs_musdb", [f"data={tmp_path}", "model.segment=10"])
 
 
 def test_fine_tuning_needs_a_model(tmp_path: Path):
