@@ -1,0 +1,251 @@
+"""Encoder and decoder layers that go through frequencies a few at a time, while these are in the cache.
+
+Tensors are as in `hdemucs.model.layers`: `[B, C, F, T]`, channels last.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdemucs.model.fast.convolution import (
+    FUNCTIONS,
+    Activation,
+    Convolution,
+    GatedConvolution,
+    channels_last,
+    pieces,
+    ranges,
+)
+from hdemucs.model.fast.residual import FastResidualBranch
+from hdemucs.model.layers import (
+    BandedDecoder,
+    DecoderLayer,
+    Downsample,
+    EncoderLayer,
+    FrequencyEmbedding,
+    Upsample,
+)
+
+_NAMES: dict[object, Activation] = {None: "none", F.gelu: "gelu", F.relu: "relu"}
+
+
+class FastDownsample(nn.Module):
+    """Fast form of `Downsample`."""
+
+    def __init__(self, layer: Downsample, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.geometry = layer.geometry
+        self.conv = Convolution.of(layer.conv, dtype)
+
+    def downsample(self, x: Tensor, activation: Activation = "none") -> Tensor:
+        """Convolve, after padding the time to a multiple of the stride if it is strided."""
+        missing = -x.shape[-1] % self.geometry.stride
+        if self.geometry.axis == "time" and missing:
+            x = F.pad(x, (0, missing))
+        return self.conv(channels_last(x.to(self.conv.dtype)), activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C_in, F, T]` to `[B, C_out, F, ceil(T / stride)]`."""
+        return self.downsample(x)
+
+
+class FastEncoder(FastDownsample):
+    """Fast form of `EncoderLayer`."""
+
+    def __init__(self, layer: EncoderLayer, dtype: torch.dtype) -> None:
+        super().__init__(layer, dtype)
+        self._activation = _NAMES[layer.activation]
+        self._norm1, self._norm2 = layer.norm1, layer.norm2
+        self._in_strips = not layer.mixes_rows and layer.geometry.axis == "frequency"
+        self._residual = None if layer.residual is None else FastResidualBranch(layer.residual, dtype)
+        self._rewrite = None if layer.rewrite is None else _Rewrite(layer.rewrite, layer.norm2, dtype)
+
+    def forward(self, x: Tensor, inject: Tensor | None = None) -> Tensor:
+        """`[B, C_in, F, T]` to `[B, C_out, F', T']`; `inject` is added after the strided convolution."""
+        if self._in_strips and inject is None:
+            return self._by_strips(channels_last(x.to(self.conv.dtype)))
+        if inject is None and isinstance(self._norm1, nn.Identity):
+            return self._transform(self.downsample(x, self._activation))
+        y = self.downsample(x)
+        if inject is not None:
+            y += inject
+        return self._transform(channels_last(FUNCTIONS[self._activation](self._norm1(y))))
+
+    def _transform(self, y: Tensor) -> Tensor:
+        if self._residual is not None:
+            y = self._residual(y)
+        return y if self._rewrite is None else self._rewrite(y)
+
+    def _by_strips(self, x: Tensor) -> Tensor:
+        b, _, f, t = x.shape
+        g, padding = self.geometry, self.conv.padding[0]
+        rows = (f + 2 * padding - g.kernel) // g.stride + 1
+        out = x.new_empty(b, rows, t, self.conv.channels).permute(0, 3, 1, 2)
+        for start, end in ranges(rows, b * self.conv.channels * t):
+            strip = _rows(x, start * g.stride - padding, (end - 1) * g.stride - padding + g.kernel)
+            out[:, :, start:end] = self._transform(self.conv(strip, self._activation, (0, 0)))
+        return out
+
+
+class FastUpsample(nn.Module):
+    """Fast form of `Upsample`.
+
+    One convolution of one or two taps computes all offsets within a stride, which are then interleaved. This
+    is faster than oneDNN's transposed convolution, and takes an activation.
+    """
+
+    def __init__(self, layer: Upsample, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.geometry = layer.geometry
+        self.dtype = dtype
+        self._activation = _NAMES[layer.activation]
+        self._norm2 = layer.norm2
+        conv = layer.conv_tr
+        assert conv.bias is not None
+        self.bias = conv.bias.to(dtype)
+        self._axis = 2 if self.geometry.axis == "frequency" else 3
+        inputs, outputs = conv.weight.shape[:2]
+        self._stride = conv.stride[self._axis - 2]
+        # [inputs, outputs, taps, offsets] to [offsets * outputs, inputs, taps], the last tap first.
+        weight = conv.weight.reshape(inputs, outputs, -1, self._stride).permute(3, 1, 0, 2).flip(-1)
+        self._overhang = weight.shape[-1] - 1
+        self._taps = Convolution(
+            weight.flatten(0, 1).unsqueeze(5 - self._axis), conv.bias.repeat(self._stride), dtype
+        )
+
+    def upsample(self, y: Tensor, length: int | None) -> Tensor:
+        """Transposed convolution, normalisation, cut and activation; see `forward`."""
+        g = self.geometry
+        normalised = not isinstance(self._norm2, nn.Identity)
+        z = self.transposed(y, "none" if normalised else self._activation)
+        z = self._norm2(z) if normalised else z
+        z = z.narrow(self._axis, g.padding, z.shape[self._axis] - 2 * g.padding)
+        if length is not None and g.axis == "time" and z.shape[-1] > length:
+            z = z[..., :length]
+        return FUNCTIONS[self._activation](z) if normalised else z
+
+    def transposed(self, y: Tensor, activation: Activation = "none") -> Tensor:
+        """The transposed convolution alone, without a cut."""
+        padding = (0, self._overhang) if self._axis == 3 else (self._overhang, 0)
+        z = self._offsets(y, padding, activation)
+        return (z.flatten(1, 2) if self._axis == 2 else z.flatten(2, 3)).permute(0, 3, 1, 2)
+
+    def _offsets(self, y: Tensor, padding: tuple[int, int], activation: Activation) -> Tensor:
+        """`[B, F', stride, T, C_out]` if frequencies are upsampled, else `[B, F, T', stride, C_out]`."""
+        z = self._taps(y, activation, padding).permute(0, 2, 3, 1).unflatten(3, (self._stride, -1))
+        return z.transpose(2, 3) if self._axis == 2 else z
+
+    def forward(self, x: Tensor, length: int | None = None) -> Tensor:
+        """`[B, C_in, F, T]` to `[B, C_out, F', T']`; time, if upsampled, is cut to `length` positions."""
+        return self.upsample(channels_last(x.to(self.dtype)), length)
+
+
+class FastDecoder(FastUpsample):
+    """Fast form of `DecoderLayer`."""
+
+    def __init__(self, layer: DecoderLayer, dtype: torch.dtype) -> None:
+        super().__init__(layer, dtype)
+        self._in_strips = self._axis == 2 and isinstance(layer.norm1, nn.Identity)
+        self._in_strips &= isinstance(layer.norm2, nn.Identity)
+        self._rewrite = None if layer.rewrite is None else _Rewrite(layer.rewrite, layer.norm1, dtype)
+        self._residual = None if layer.residual is None else FastResidualBranch(layer.residual, dtype)
+
+    def forward(
+        self, x: Tensor | None, skip: Tensor, length: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `DecoderLayer.forward`; the second value is None where no later layer needs it."""
+        if self._in_strips and skip.shape[2] > 1:
+            return self._by_strips(x, skip), None
+        y = self.transform(x, skip)
+        return self.upsample(y, length), y
+
+    def transform(self, x: Tensor | None, skip: Tensor) -> Tensor:
+        """Everything before the transposed convolution, `[B, C_in, F, T]`; arguments as in `forward`."""
+        y = channels_last(skip.to(self.dtype, copy=True) if x is None else x + skip)
+        y = y if self._rewrite is None else self._rewrite(y)
+        return y if self._residual is None else self._residual(y)
+
+    def _by_strips(self, x: Tensor | None, skip: Tensor) -> Tensor:
+        b, c, f, t = skip.shape
+        halo = 0 if self._rewrite is None else self._rewrite.padding[0]
+        out = skip.new_empty(b, f + self._overhang, self._stride, t, len(self.bias), dtype=self.dtype)
+        before = skip.new_zeros(b, c, self._overhang, t, dtype=self.dtype)
+        for start, end in ranges(f, b * c * t):
+            y = _rows(skip, start - halo, end + halo)
+            if x is not None:
+                y = y + _rows(x, start - halo, end + halo)
+            y = channels_last(y.to(self.dtype))
+            if self._rewrite is not None:
+                y = self._rewrite(y, (0, self._rewrite.padding[1]))
+            y = y if self._residual is None else self._residual(y)
+            y = torch.cat([before, y], 2)
+            before = y[:, :, y.shape[2] - self._overhang :]
+            y = F.pad(y, (0, 0, 0, self._overhang)) if end == f else y
+            z = self._offsets(channels_last(y), (0, 0), self._activation)
+            out[:, start : start + z.shape[1]] = z
+        cut = self.geometry.padding
+        z = out.flatten(1, 2)
+        return z[:, cut : z.shape[1] - cut].permute(0, 3, 1, 2)
+
+
+class FastBandedDecoder(BandedDecoder):
+    """Fast form of `BandedDecoder`."""
+
+    def __init__(self, layer: BandedDecoder, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.layers = nn.ModuleList(
+            FastDecoder(band, dtype) for band in layer.layers if isinstance(band, DecoderLayer)
+        )
+        self.ratios, self.geometry, self.activation = layer.ratios, layer.geometry, layer.activation
+
+
+class FastFrequencyEmbedding(nn.Module):
+    """Fast form of `FrequencyEmbedding`, which adds to its input in place."""
+
+    def __init__(self, layer: FrequencyEmbedding, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._vectors = (layer.factor * layer.embedding.weight.t()[:, :, None]).to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the embedding to `[B, channels, frequencies, T]`."""
+        return x.add_(self._vectors)
+
+
+class _Rewrite:
+    """Convolution, normalisation if there is one, and GLU."""
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.Module, dtype: torch.dtype) -> None:
+        assert conv.bias is not None
+        assert isinstance(conv.padding, tuple)
+        self.padding = conv.padding
+        self._norm = norm
+        self._gated = GatedConvolution(conv.weight, conv.bias, dtype, conv.padding)
+        # With a single frequency, the outer rows of the kernel see only padding.
+        middle = conv.weight[:, :, conv.kernel_size[0] // 2, None]
+        padding = (0, conv.padding[1])
+        self._gated_row = GatedConvolution(middle, conv.bias, dtype, padding)
+        self._whole = Convolution.of(conv, dtype)
+        self._whole_row = Convolution(middle, conv.bias, dtype, padding=padding)
+
+    def __call__(self, y: Tensor, padding: tuple[int, ...] | None = None) -> Tensor:
+        """`[B, C_in, F, T]` to `[B, C_out, F, T]`; `padding` stands in for that of the convolution."""
+        single = y.shape[2] == 1 and padding is None
+        if not isinstance(self._norm, nn.Identity):
+            z = (self._whole_row if single else self._whole)(y)
+            return channels_last(F.glu(self._norm(z), 1))
+        gated = self._gated_row if single else self._gated
+        if gated.padding[1] or padding is not None:
+            return gated(y, padding)
+        out = y.new_empty(len(y), *y.shape[2:], y.shape[1]).permute(0, 3, 1, 2)
+        for y_piece, out_piece in pieces(y, out):
+            torch.mul(*gated.parts(y_piece), out=out_piece)
+        return out
+
+
+def _rows(x: Tensor, start: int, end: int) -> Tensor:
+    """Frequencies from `start` to before `end`; those that do not exist are zeros."""
+    f = x.shape[2]
+    inside = x[:, :, max(start, 0) : min(end, f)]
+    if start >= 0 and end <= f:
+        return inside
+    return F.pad(inside, (0, 0, max(-start, 0), max(end - f, 0)))
