@@ -21,6 +21,7 @@ from hdemucs.errors import OptionError
 from hdemucs.memory import keep_freed_memory
 from hdemucs.model import Bag, Model, Network
 from hdemucs.model.demucs import center_trim
+from hdemucs.model.fast import prepare
 
 MAX_SHIFT = 0.5
 """Upper bound of the delays in the shift trick, in seconds (arXiv 1911.13254)."""
@@ -168,8 +169,11 @@ def _run_passes(
         pool = None
         if options.jobs > 1 and device.type == "cpu":
             pool = stack.enter_context(_thread_pool(options.jobs))
+        # Passes of the shift trick share their network.
+        dtype = options.inner_dtype(device)
+        prepared = {current.network: prepare(current.network, dtype) for current in passes}
         streams = [
-            map(report, _run_pass(current, copy, options, device, pool))
+            map(report, _run_pass(current, prepared[current.network], copy, options, device, pool))
             for current, copy in zip(passes, itertools.tee(blocks, len(passes)), strict=True)
         ]
         yield from weighted_sum(streams, [current.weights for current in passes])
@@ -177,17 +181,18 @@ def _run_passes(
 
 def _run_pass(
     current: _Pass,
+    network: Network,
     blocks: Iterable[Tensor],
     options: Options,
     device: torch.device,
     pool: ThreadPoolExecutor | None,
 ) -> Iterator[Tensor]:
-    """Finished blocks `[S, C, L]` of one pass, aligned with the undelayed track."""
+    """Finished blocks `[S, C, L]` of one pass by a prepared network, aligned with the undelayed track."""
 
     def forward(batch: Sequence[Chunk]) -> list[Tensor]:
         mix = torch.stack([chunk.padded for chunk in batch]).to(device)
         with torch.inference_mode():
-            out = center_trim(current.network(mix)[:, current.indexes], batch[0].length)
+            out = center_trim(network(mix)[:, current.indexes], batch[0].length)
         return list(out.cpu())
 
     segment_length, stride = current.segment_length, current.stride

@@ -64,6 +64,8 @@ def add_parser(commands: Any) -> None:
         help="songs to score at once, while the next one is separated (default: 1)",
     )
     add_computation(parser.add_argument_group("computation"))
+    # Scores are compared across machines.
+    parser.set_defaults(precision="float32")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ ALIGNMENTS: Mapping[Padding, Callable[[int], tuple[int, int]]] = {
     "aligned_old": lambda hop: (0, 2),
     "centered": lambda hop: (2 * hop, 0),
 }
-"""For a hop: first sample of the signal, counted from the first frame, and number of frames missing per side."""
+"""For a hop: samples from the first frame to the signal, and number of frames missing on either side."""
 
 
 def reflect_pad(x: Tensor, left: int, right: int) -> Tensor:
