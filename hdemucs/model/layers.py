@@ -4,9 +4,9 @@ Tensors are `[B, C, F, T]` (batch, channels, frequencies, time), with F = 1 for 
 over time has a kernel `(1, K)`, one over frequencies `(K, 1)`, and channels-last memory suits both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -317,7 +317,8 @@ class BandedDecoder(_Banded):
         g = self.geometry
         overlap = g.kernel - g.stride
         z: Tensor | None = None
-        for layer, a, b in zip(self.layers, edges[:-1], edges[1:], strict=True):
+        layers: Iterable[Any] = self.layers
+        for layer, a, b in zip(layers, edges[:-1], edges[1:], strict=True):
             y = layer.transform(None if x is None else x[:, :, a:b], skip[:, :, a:b])
             band = layer.transposed(y)
             if z is not None:

@@ -138,10 +138,12 @@ class GatedConvolution:
         """Values and gates, each `[B, C_out, F', T']`, of which the result is the product."""
         return self._value(x, "none", padding), self._gate(x, "sigmoid", padding)
 
-    def __call__(self, x: Tensor, padding: tuple[int, ...] | None = None) -> Tensor:
-        """`[B, C_in, F, T]` to `[B, C_out, F', T']`."""
+    def __call__(
+        self, x: Tensor, padding: tuple[int, ...] | None = None, out: Tensor | None = None
+    ) -> Tensor:
+        """`[B, C_in, F, T]` to `[B, C_out, F', T']`, written to `out` if it is given."""
         value, gate = self.parts(x, padding)
-        return value.mul_(gate)
+        return torch.mul(value, gate, out=value if out is None else out)
 
 
 def ranges(size: int, values: int) -> Iterator[tuple[int, int]]:

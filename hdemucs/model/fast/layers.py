@@ -26,6 +26,9 @@ from hdemucs.model.layers import (
     Upsample,
 )
 
+POSITIONS = 16
+"""Number of time positions to add an embedding to at once: torch is slow to repeat a few channels."""
+
 _NAMES: dict[object, Activation] = {None: "none", F.gelu: "gelu", F.relu: "relu"}
 
 
@@ -150,7 +153,7 @@ class FastDecoder(FastUpsample):
         self._rewrite = None if layer.rewrite is None else _Rewrite(layer.rewrite, layer.norm1, dtype)
         self._residual = None if layer.residual is None else FastResidualBranch(layer.residual, dtype)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, x: Tensor | None, skip: Tensor, length: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """As `DecoderLayer.forward`; the second value is None where no later layer needs it."""
@@ -169,19 +172,24 @@ class FastDecoder(FastUpsample):
         b, c, f, t = skip.shape
         halo = 0 if self._rewrite is None else self._rewrite.padding[0]
         out = skip.new_empty(b, f + self._overhang, self._stride, t, len(self.bias), dtype=self.dtype)
+        # The last row of a strip is the first one of the next, and beyond the ends there are zeros.
         before = skip.new_zeros(b, c, self._overhang, t, dtype=self.dtype)
         for start, end in ranges(f, b * c * t):
             y = _rows(skip, start - halo, end + halo)
             if x is not None:
                 y = y + _rows(x, start - halo, end + halo)
-            y = channels_last(y.to(self.dtype))
-            if self._rewrite is not None:
-                y = self._rewrite(y, (0, self._rewrite.padding[1]))
-            y = y if self._residual is None else self._residual(y)
-            y = torch.cat([before, y], 2)
-            before = y[:, :, y.shape[2] - self._overhang :]
-            y = F.pad(y, (0, 0, 0, self._overhang)) if end == f else y
-            z = self._offsets(channels_last(y), (0, 0), self._activation)
+            size = self._overhang + end - start + (self._overhang if end == f else 0)
+            extended = skip.new_zeros(b, size, t, c, dtype=self.dtype).permute(0, 3, 1, 2)
+            extended[:, :, : self._overhang] = before
+            strip = extended[:, :, self._overhang : self._overhang + end - start]
+            if self._rewrite is None:
+                strip.copy_(y)
+            else:
+                self._rewrite(channels_last(y.to(self.dtype)), (0, self._rewrite.padding[1]), strip)
+            if self._residual is not None:
+                self._residual(strip)
+            before = strip[:, :, end - start - self._overhang :]
+            z = self._offsets(extended, (0, 0), self._activation)
             out[:, start : start + z.shape[1]] = z
         cut = self.geometry.padding
         z = out.flatten(1, 2)
@@ -204,11 +212,17 @@ class FastFrequencyEmbedding(nn.Module):
 
     def __init__(self, layer: FrequencyEmbedding, dtype: torch.dtype) -> None:
         super().__init__()
-        self._vectors = (layer.factor * layer.embedding.weight.t()[:, :, None]).to(dtype)
+        vectors = layer.factor * layer.embedding.weight
+        self._vectors = vectors.repeat(1, POSITIONS).to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the embedding to `[B, channels, frequencies, T]`."""
-        return x.add_(self._vectors)
+        y = x.permute(0, 2, 3, 1)
+        t, channels = y.shape[2:]
+        whole = t - t % POSITIONS
+        y[:, :, :whole].unflatten(2, (-1, POSITIONS)).flatten(3).add_(self._vectors[:, None])
+        y[:, :, whole:].flatten(2).add_(self._vectors[:, : (t - whole) * channels])
+        return x
 
 
 class _Rewrite:
@@ -227,18 +241,26 @@ class _Rewrite:
         self._whole = Convolution.of(conv, dtype)
         self._whole_row = Convolution(middle, conv.bias, dtype, padding=padding)
 
-    def __call__(self, y: Tensor, padding: tuple[int, ...] | None = None) -> Tensor:
-        """`[B, C_in, F, T]` to `[B, C_out, F, T]`; `padding` stands in for that of the convolution."""
+    def __call__(
+        self, y: Tensor, padding: tuple[int, ...] | None = None, out: Tensor | None = None
+    ) -> Tensor:
+        """`[B, C_in, F, T]` to `[B, C_out, F, T]`.
+
+        Args:
+            y: Input.
+            padding: Padding in place of that of the convolution.
+            out: Where to write the output, if `padding` is given.
+        """
         single = y.shape[2] == 1 and padding is None
         if not isinstance(self._norm, nn.Identity):
             z = (self._whole_row if single else self._whole)(y)
             return channels_last(F.glu(self._norm(z), 1))
         gated = self._gated_row if single else self._gated
         if gated.padding[1] or padding is not None:
-            return gated(y, padding)
+            return gated(y, padding, out)
         out = y.new_empty(len(y), *y.shape[2:], y.shape[1]).permute(0, 3, 1, 2)
         for y_piece, out_piece in pieces(y, out):
-            torch.mul(*gated.parts(y_piece), out=out_piece)
+            gated(y_piece, out=out_piece)
         return out
 
 

@@ -101,8 +101,10 @@ def _normalised_rows(x: Tensor, norm: ExactGroupNorm) -> Tensor:
         # Normalising a row is independent of its layout, except for gain and bias.
         gain, bias = (value.expand(t, h).contiguous() for value in (norm.weight, norm.bias))
         return F.layer_norm(rows, (t, h), gain, bias, norm.eps)
-    # torch computes the moments of one row in one thread, but those of a tensor in all.
-    variance, mean = torch.var_mean(rows.float(), correction=0)
+    # torch computes the moments of one row in one thread and without vectors, but sums of tensors in all.
+    values = rows.float()
+    mean = values.mean()
+    variance = (values - mean).square_().mean()
     return F.batch_norm(
         rows.permute(0, 2, 1)[..., None].contiguous(memory_format=torch.channels_last),
         mean.repeat(h),

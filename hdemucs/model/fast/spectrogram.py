@@ -25,21 +25,24 @@ class FastSynthesis(nn.Module):
 
     def forward(self, y: Tensor, mean: Tensor, std: Tensor, length: int) -> Tensor:
         """`[B, 2 * C, F, T]`, real and imaginary parts standardised, to waveforms `[B, C, length]`."""
-        y = y.permute(0, 2, 3, 1).unflatten(3, (-1, 2))
-        b, f, count, channels, _ = y.shape
+        y = y.permute(0, 2, 3, 1)
+        b, f, count, channels = y.shape
+        channels //= 2
         n_fft, hop = 2 * f, f // 2
         start, border = ALIGNMENTS[self._padding](hop)
         window = torch.hann_window(n_fft, dtype=mean.dtype)
         scale = window * std
         level = mean * torch.fft.irfft(torch.full((f,), 1 + 1j), n_fft, norm="ortho") * window
         out = torch.zeros(b, channels, (count + 3) * hop)
-        spectra = torch.zeros(b, channels, FRAMES, f + 1, dtype=torch.complex64)
         for first in range(0, count, FRAMES):
-            bins = torch.view_as_complex(y[:, :, first : first + FRAMES].to(mean.dtype).contiguous())
-            n = bins.shape[2]
-            spectra[:, :, :n, :f] = bins.permute(0, 3, 2, 1)
-            frames = torch.fft.irfft(spectra[:, :, :n], n_fft, norm="ortho")
+            part = y[:, :, first : first + FRAMES].contiguous().to(mean.dtype)
+            bins = torch.view_as_complex(part.unflatten(3, (channels, 2))).flatten(2)
+            # torch transposes a matrix in blocks, but not a tensor of more dimensions.
+            spectra = torch.stack([one.t().contiguous() for one in bins])
+            frames = torch.fft.irfft(spectra, n_fft, norm="ortho")
+            frames = frames.unflatten(1, (-1, channels)).transpose(1, 2)
             frames = torch.addcmul(level, frames, scale)
+            n = frames.shape[2]
             out[..., first * hop : (first + n + 3) * hop] += overlap_add(frames)
         envelope = overlap_add((window**2).expand(count + 2 * border, -1))
         out = out[..., start : start + length]
