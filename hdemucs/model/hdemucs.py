@@ -25,6 +25,7 @@ from hdemucs.model.layers import (
     ResidualIn,
     Strided,
     Upsample,
+    channels_last,
     output_axes,
     rescale,
 )
@@ -220,14 +221,10 @@ class HDemucs(Network):
         """Separate a mixture `[B, C, L]`, L at least 1, into `[B, S, C, L]`; ValueError for another shape."""
         self.check_mix(mix)
         length = mix.shape[-1]
-        z = spectral.stft(mix, self.config.n_fft, self._padding)
-        x, mean, std = standardise(self._to_channels(z), (1, 2, 3))
+        x, mean, std, z = self._analysed(mix)
         xt, mean_t, std_t = standardise(mix, (1, 2))
-        y, yt = self._u_net(
-            self.to_inner(x).contiguous(memory_format=torch.channels_last),
-            self.to_inner(xt)[:, :, None].contiguous(memory_format=torch.channels_last),
-        )
-        if self.config.spectrogram == "complex":
+        y, yt = self._u_net(x, channels_last(self.to_inner(xt)[:, :, None]))
+        if z is None:
             out: Tensor = self.synthesis(y, mean, std, length)
         else:
             estimates = self._to_complex(torch.addcmul(mean, y.to(mix.dtype), std), z)
@@ -236,10 +233,15 @@ class HDemucs(Network):
             out = out + (yt[:, :, 0].to(mix.dtype) * std_t + mean_t)
         return rearrange(out, "b (s c) l -> b s c l", s=len(self.sources))
 
-    def _to_channels(self, z: Tensor) -> Tensor:
+    def _analysed(self, mix: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Standardised spectrogram, mean and deviation; and its phase, unless the output has one."""
+        z = spectral.stft(mix, self.config.n_fft, self._padding)
         if self.config.spectrogram == "amplitude":
-            return z.abs()
-        return rearrange(torch.view_as_real(z), "b c f t part -> b (c part) f t")
+            x, mean, std = standardise(z.abs(), (1, 2, 3))
+            return channels_last(self.to_inner(x)), mean, std, z
+        parts = rearrange(torch.view_as_real(z), "b c f t part -> b (c part) f t")
+        x, mean, std = standardise(parts, (1, 2, 3))
+        return channels_last(self.to_inner(x)), mean, std, None
 
     def _to_complex(self, x: Tensor, mix: Tensor) -> Tensor:
         """Complex spectrograms `[B, S * C, F, T]` from estimated magnitudes or masks of the same shape."""

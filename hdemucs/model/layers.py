@@ -20,6 +20,11 @@ ResidualIn = Literal["none", "encoder", "decoder", "both"]
 """Which half of a network has residual branches."""
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """`x` in channels-last memory."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 @dataclass(frozen=True)
 class Strided:
     """Geometry of a strided convolution.

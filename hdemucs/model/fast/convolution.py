@@ -159,8 +159,3 @@ def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     axis, size, other = (2, f, t) if f > 1 else (3, t, f)
     for start, end in ranges(size, b * c * other):
         yield tuple(x.narrow(axis, start, end - start) for x in tensors)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """`x` in channels-last memory."""
-    return x.contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,6 @@ from hdemucs.model.fast.convolution import (
     Activation,
     Convolution,
     GatedConvolution,
-    channels_last,
     pieces,
     ranges,
 )
@@ -24,6 +23,7 @@ from hdemucs.model.layers import (
     EncoderLayer,
     FrequencyEmbedding,
     Upsample,
+    channels_last,
 )
 
 POSITIONS = 16
@@ -85,7 +85,8 @@ class FastEncoder(FastDownsample):
         rows = (f + 2 * padding - g.kernel) // g.stride + 1
         out = x.new_empty(b, rows, t, self.conv.channels).permute(0, 3, 1, 2)
         for start, end in ranges(rows, b * self.conv.channels * t):
-            strip = _rows(x, start * g.stride - padding, (end - 1) * g.stride - padding + g.kernel)
+            first = start * g.stride - padding
+            strip = _span(x, 2, first, first + (end - start - 1) * g.stride + g.kernel)
             out[:, :, start:end] = self._transform(self.conv(strip, self._activation, (0, 0)))
         return out
 
@@ -148,8 +149,9 @@ class FastDecoder(FastUpsample):
 
     def __init__(self, layer: DecoderLayer, dtype: torch.dtype) -> None:
         super().__init__(layer, dtype)
-        self._in_strips = self._axis == 2 and isinstance(layer.norm1, nn.Identity)
-        self._in_strips &= isinstance(layer.norm2, nn.Identity)
+        # Residual branches normalise over time.
+        self._in_strips = isinstance(layer.norm1, nn.Identity) and isinstance(layer.norm2, nn.Identity)
+        self._in_strips &= self._axis == 2 or layer.residual is None
         self._rewrite = None if layer.rewrite is None else _Rewrite(layer.rewrite, layer.norm1, dtype)
         self._residual = None if layer.residual is None else FastResidualBranch(layer.residual, dtype)
 
@@ -157,8 +159,9 @@ class FastDecoder(FastUpsample):
         self, x: Tensor | None, skip: Tensor, length: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """As `DecoderLayer.forward`; the second value is None where no later layer needs it."""
-        if self._in_strips and skip.shape[2] > 1:
-            return self._by_strips(x, skip), None
+        if self._in_strips and skip.shape[self._axis] > 1:
+            z = self._by_strips(x, skip)
+            return z if length is None or self._axis == 2 else z[..., :length], None
         y = self.transform(x, skip)
         return self.upsample(y, length), y
 
@@ -169,31 +172,43 @@ class FastDecoder(FastUpsample):
         return y if self._residual is None else self._residual(y)
 
     def _by_strips(self, x: Tensor | None, skip: Tensor) -> Tensor:
+        axis, overhang = self._axis, self._overhang
         b, c, f, t = skip.shape
-        halo = 0 if self._rewrite is None else self._rewrite.padding[0]
-        out = skip.new_empty(b, f + self._overhang, self._stride, t, len(self.bias), dtype=self.dtype)
-        # The last row of a strip is the first one of the next, and beyond the ends there are zeros.
-        before = skip.new_zeros(b, c, self._overhang, t, dtype=self.dtype)
-        for start, end in ranges(f, b * c * t):
-            y = _rows(skip, start - halo, end + halo)
+        size = skip.shape[axis]
+        halo = 0 if self._rewrite is None else self._rewrite.padding[axis - 2]
+        shape = (f + overhang, self._stride, t) if axis == 2 else (f, t + overhang, self._stride)
+        out = skip.new_empty(b, *shape, len(self.bias), dtype=self.dtype)
+        # The last positions of a strip are the first ones of the next, and beyond the ends there are zeros.
+        before: Tensor | None = None
+        for start, end in ranges(size, skip.numel() // size):
+            y = _span(skip, axis, start - halo, end + halo)
             if x is not None:
-                y = y + _rows(x, start - halo, end + halo)
-            size = self._overhang + end - start + (self._overhang if end == f else 0)
-            extended = skip.new_zeros(b, size, t, c, dtype=self.dtype).permute(0, 3, 1, 2)
-            extended[:, :, : self._overhang] = before
-            strip = extended[:, :, self._overhang : self._overhang + end - start]
-            if self._rewrite is None:
-                strip.copy_(y)
-            else:
-                self._rewrite(channels_last(y.to(self.dtype)), (0, self._rewrite.padding[1]), strip)
-            if self._residual is not None:
-                self._residual(strip)
-            before = strip[:, :, end - start - self._overhang :]
+                y = y + _span(x, axis, start - halo, end + halo)
+            count = end - start
+            length = overhang + count + (overhang if end == size else 0)
+            lengths = (length, t) if axis == 2 else (f, length)
+            extended = skip.new_zeros(b, *lengths, c, dtype=self.dtype).permute(0, 3, 1, 2)
+            if before is not None:
+                extended.narrow(axis, 0, overhang).copy_(before)
+            strip = extended.narrow(axis, overhang, count)
+            self._fill(strip, y)
+            before = strip.narrow(axis, count - overhang, overhang)
             z = self._offsets(extended, (0, 0), self._activation)
-            out[:, start : start + z.shape[1]] = z
+            out.narrow(axis - 1, start, z.shape[axis - 1]).copy_(z)
+        z = out.flatten(axis - 1, axis).permute(0, 3, 1, 2)
         cut = self.geometry.padding
-        z = out.flatten(1, 2)
-        return z[:, cut : z.shape[1] - cut].permute(0, 3, 1, 2)
+        return z.narrow(axis, cut, z.shape[axis] - 2 * cut)
+
+    def _fill(self, strip: Tensor, y: Tensor) -> None:
+        """Write to a strip what is transformed from the sum of input and skip there."""
+        if self._rewrite is None:
+            strip.copy_(y)
+        else:
+            padding = self._rewrite.padding
+            inner = (0, padding[1]) if self._axis == 2 else (padding[0], 0)
+            self._rewrite(channels_last(y.to(self.dtype)), inner, strip)
+        if self._residual is not None:
+            self._residual(strip)
 
 
 class FastBandedDecoder(BandedDecoder):
@@ -264,10 +279,12 @@ class _Rewrite:
         return out
 
 
-def _rows(x: Tensor, start: int, end: int) -> Tensor:
-    """Frequencies from `start` to before `end`; those that do not exist are zeros."""
-    f = x.shape[2]
-    inside = x[:, :, max(start, 0) : min(end, f)]
-    if start >= 0 and end <= f:
+def _span(x: Tensor, axis: int, start: int, end: int) -> Tensor:
+    """Positions from `start` to before `end` along an axis; those that do not exist are zeros."""
+    size = x.shape[axis]
+    first, last = max(start, 0), min(end, size)
+    inside = x.narrow(axis, first, last - first)
+    if first == start and last == end:
         return inside
-    return F.pad(inside, (0, 0, max(-start, 0), max(end - f, 0)))
+    missing = (first - start, end - last)
+    return F.pad(inside, (0, 0, *missing) if axis == 2 else missing)
