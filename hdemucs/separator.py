@@ -71,7 +71,12 @@ class Separator:
         stems: Sources of the model to return; None for all.
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
             It cannot be combined with `stems`.
-        options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device.
+        options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device,
+            precision.
+
+    Attributes:
+        precision: Name of the type that the model computes in: that of the options, or what `auto` stands for
+            on the device.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -91,6 +96,7 @@ class Separator:
     ) -> None:
         self.options = make_options(options, ("model", "stems", "two_stems"))
         self.device = self.options.torch_device()
+        self.precision = str(self.options.inner_dtype(self.device)).removeprefix("torch.")
         if isinstance(model, str | PathLike):
             self.model: Model = load_model(model, sources=_needed(stems, two_stems))
         else:
@@ -349,7 +355,7 @@ def separate(
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
         strict: Whether a file that ends before it should is an error, rather than a warning in the result.
         options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device,
-            progress.
+            precision, progress.
 
     Returns:
         Tensors `[C, L]` by name of the stem, at the model's sample rate.

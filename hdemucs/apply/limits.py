@@ -16,6 +16,7 @@ from hdemucs.apply import devices
 from hdemucs.apply.chunks import Chunk, cut, overlap_add
 from hdemucs.model import Network
 from hdemucs.model.demucs import center_trim
+from hdemucs.model.fast import prepare
 
 SHORTEST_SEGMENT = 5.0
 """Segments are not halved to less than this many seconds, since a model needs context."""
@@ -124,13 +125,17 @@ class Runner:
 
     Args:
         network: Network, on the device of the limits.
+        prepared: The network as `prepare` copied it for inference on that device.
         forward: Forward pass.
         limits: Limits shared with other networks.
         overlap: Fraction that the pieces of a chunk that does not fit share with the next.
     """
 
-    def __init__(self, network: Network, forward: Forward, limits: MemoryLimits, overlap: float) -> None:
+    def __init__(
+        self, network: Network, prepared: Network, forward: Forward, limits: MemoryLimits, overlap: float
+    ) -> None:
         self._network = network
+        self._prepared = prepared
         self._forward = forward
         self._limits = limits
         self._overlap = overlap
@@ -168,12 +173,12 @@ class Runner:
 
     def _run(self, batch: Sequence[Chunk], device: torch.device) -> list[Tensor]:
         if device == self._limits.first_device:
-            return self._forward(self._network, batch, device)
+            return self._forward(self._prepared, batch, device)
         # The CPU works on one batch with all of its threads, however many feed an accelerator.
         with self._limits.cpu:
             return self._forward(self._copy, batch, device)
 
     @cached_property
     def _copy(self) -> Network:
-        """The network on the CPU: a copy, since other threads may still be using the original."""
-        return devices.copy_to(self._network, devices.CPU)
+        """The network on the CPU, in float32: a copy, since other threads may still be using the original."""
+        return prepare(devices.copy_to(self._network, devices.CPU), torch.float32)

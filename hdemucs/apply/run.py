@@ -23,6 +23,7 @@ from hdemucs.errors import OptionError
 from hdemucs.memory import keep_freed_memory
 from hdemucs.model import Bag, Model, Network
 from hdemucs.model.demucs import center_trim
+from hdemucs.model.fast import prepare
 
 MAX_SHIFT = 0.5
 """Upper bound of the delays in the shift trick, in seconds (arXiv 1911.13254)."""
@@ -213,17 +214,25 @@ def _run_passes(
             options.progress(Progress(done, None if length is None else length / rate))
         return block
 
+    # Passes of the shift trick share their network.
+    dtype = options.inner_dtype(limits.first_device)
+    prepared = {current.network: prepare(current.network, dtype) for current in passes}
     streams = [
-        map(report, _run_pass(current, copy, options, limits, pool))
+        map(report, _run_pass(current, prepared[current.network], copy, options, limits, pool))
         for current, copy in zip(passes, itertools.tee(blocks, len(passes)), strict=True)
     ]
     yield from weighted_sum(streams, [current.weights for current in passes])
 
 
 def _run_pass(
-    current: _Pass, blocks: Iterable[Tensor], options: Options, limits: MemoryLimits, pool: Pool | None
+    current: _Pass,
+    prepared: Network,
+    blocks: Iterable[Tensor],
+    options: Options,
+    limits: MemoryLimits,
+    pool: Pool | None,
 ) -> Iterator[Tensor]:
-    """Finished blocks `[S, C, L]` of one pass, aligned with the undelayed track."""
+    """Finished blocks `[S, C, L]` of one pass by a prepared network, aligned with the undelayed track."""
 
     def forward(network: Network, batch: Sequence[Chunk], device: torch.device) -> list[Tensor]:
         mix = devices.upload(torch.stack([chunk.padded for chunk in batch]), device)
@@ -234,6 +243,6 @@ def _run_pass(
     segment_length, stride = current.segment_length, current.stride
     delayed = prepend_silence(blocks, current.lead)
     chunks = cut(delayed, segment_length, stride, current.network.valid_length)
-    run = Runner(current.network, forward, limits, options.overlap)
+    run = Runner(current.network, prepared, forward, limits, options.overlap)
     outputs = in_order(run, batches(chunks, lambda: limits.current.batch_size), pool)
     yield from drop_start(overlap_add(outputs, segment_length, stride), current.lead)

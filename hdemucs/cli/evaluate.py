@@ -75,6 +75,8 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="songs to score at once, while the next one is separated (default: 1)",
     )
+    # Scores are compared across machines.
+    parser.set_defaults(precision="float32")
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--out", type=Path, help="folder of the run: scores, summary and table")
     output.add_argument("--plots", action="store_true", help="plot the scores as well; needs matplotlib")

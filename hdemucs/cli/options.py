@@ -7,8 +7,11 @@ from typing import Any
 
 from hdemucs.errors import HDemucsError, OutputError, StemsExistError
 
-COMPUTATION = ("device", "segment", "overlap", "shifts", "batch_size")
+COMPUTATION = ("device", "segment", "overlap", "shifts", "batch_size", "precision")
 """Options of the computation, by their names in `hdemucs.apply.Options`."""
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+"""Those of `hdemucs.apply`, which cannot be asked before torch is imported."""
 
 
 def add_computation(group: Any) -> None:
@@ -40,6 +43,13 @@ def add_computation(group: Any) -> None:
         type=int,
         metavar="N",
         help="segments per forward pass (default: as many as fit on a CUDA GPU, up to 8; elsewhere 1)",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="type to compute in; auto is the fastest that the processor or GPU has instructions for "
+        "(default: %(default)s)",
     )
 
 

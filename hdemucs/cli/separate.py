@@ -223,9 +223,10 @@ def run(args: argparse.Namespace) -> int:
     failed = any(outcome.status == "failed" for outcome in outcomes)
     if args.json:
         rows = [outcome.as_json() for outcome in outcomes]
-        print(json.dumps({"model": model_name(separator.model), "tracks": rows}, indent=2))
+        head = {"model": model_name(separator.model), "precision": separator.precision}
+        print(json.dumps({**head, "tracks": rows}, indent=2))
     elif args.out != PIPE and not args.quiet:
-        _print_outcomes(outcomes)
+        _print_outcomes(outcomes, separator.precision)
         done = any(outcome.status == "written" for outcome in outcomes)
         if done and args.model is None and terminal_width(sys.stderr) and first_time("better-model"):
             note(advice(DEFAULT_MODEL))
@@ -284,12 +285,12 @@ def _reworded(outcome: TrackOutcome, pipes: Path) -> TrackOutcome:
     return replace(outcome, track=track, error=error)
 
 
-def _print_outcomes(outcomes: Sequence[TrackOutcome]) -> None:
+def _print_outcomes(outcomes: Sequence[TrackOutcome], precision: str) -> None:
     """Print each track with its files, one line a file; failed ones have been reported, and are counted."""
     width = terminal_width(sys.stdout)
     for outcome in outcomes:
         if outcome.status != "failed":
-            print(wrapped(f"{printable(str(outcome.track.path))}: {_result(outcome)}", width))
+            print(wrapped(f"{printable(str(outcome.track.path))}: {_result(outcome, precision)}", width))
             _print_files([*outcome.stems.values()], width)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(outcomes) > 1:
@@ -307,8 +308,9 @@ def _print_files(paths: Sequence[Path], width: int | None) -> None:
         print(wrapped(line, width, indent=4))
 
 
-def _result(outcome: TrackOutcome) -> str:
+def _result(outcome: TrackOutcome, precision: str) -> str:
     seconds = "" if outcome.seconds is None else f" {outcome.seconds:.1f} s"
     down = f"{-20 * math.log10(outcome.gain or 1.0):.1f}"
     turned_down = "" if float(down) == 0 else f", turned down {down} dB"
-    return f"{outcome.status}{seconds}{turned_down}"
+    computed = f" in {precision}" if outcome.status == "written" else ""
+    return f"{outcome.status}{seconds}{computed}{turned_down}"

@@ -46,14 +46,16 @@ class LocalAttention(nn.Module):
             return y.view(n, self.heads, -1, positions).transpose(-1, -2)
 
         query, key, content = split(self.query(x)), split(self.key(x)), split(self.content(x))
-        slopes = torch.arange(1, self.decays + 1, dtype=x.dtype, device=x.device)
-        decay = torch.sigmoid(split(self.query_decay(x))) @ (slopes / (2 * self.decays**0.5))
-        place = torch.arange(positions, dtype=x.dtype, device=x.device)
+        # Distances above 256 are not exact in bfloat16.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        slopes = torch.arange(1, self.decays + 1, dtype=dtype, device=x.device)
+        decay = torch.sigmoid(split(self.query_decay(x)).to(dtype)) @ (slopes / (2 * self.decays**0.5))
+        place = torch.arange(positions, dtype=dtype, device=x.device)
         distance = (place[:, None] - place).abs()
 
         scores = query @ key.transpose(-1, -2) / (channels // self.heads) ** 0.5
         scores = scores - decay[..., None] * distance
         scores.diagonal(dim1=-2, dim2=-1).fill_(SELF_SCORE)
-        y = (scores.softmax(-1) @ content).transpose(-1, -2).reshape(n, channels, positions)
+        y = (scores.softmax(-1).to(x.dtype) @ content).transpose(-1, -2).reshape(n, channels, positions)
         out: Tensor = x + self.proj(y)
         return out

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor, nn
 
 MAX_SOURCES = 1000
@@ -111,12 +112,15 @@ class Network(nn.Module, ABC):
         config: Configuration of this network.
         tiny: Settings of a network with a few thousand parameters, for tests.
         name: Name by which the network was loaded; None if it was not loaded by name.
+        inner_dtype: Type to compute in between the STFT and its inverse, if there are any; None for that of
+            the mixture. See `hdemucs.model.fast.prepare`.
     """
 
     Config: ClassVar[type[NetworkConfig]]
     config: NetworkConfig
     tiny: ClassVar[Mapping[str, Any]]
     name: str | None = None
+    inner_dtype: torch.dtype | None = None
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__()
@@ -181,6 +185,10 @@ class Network(nn.Module, ABC):
         These are the parameters of the output layers, which fine-tuning for other sources replaces. Along the
         axis, the sources follow one another in order, each with its channels.
         """
+
+    def to_inner(self, x: Tensor) -> Tensor:
+        """`x` in the type to compute in."""
+        return x if self.inner_dtype is None else x.to(self.inner_dtype)
 
     def check_mix(self, mix: Tensor) -> None:
         """Raise ValueError unless `mix` is `[B, C, L]` with L at least 1."""

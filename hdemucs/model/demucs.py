@@ -151,7 +151,8 @@ class Demucs(Network):
         x = F.pad(x, (missing // 2, missing - missing // 2))
         if self.config.resample:
             x = resample_frac(x, 1, 2)
-        x = self._u_net(x[:, :, None].contiguous(memory_format=torch.channels_last))[:, :, 0]
+        x = self.to_inner(x)[:, :, None].contiguous(memory_format=torch.channels_last)
+        x = self._u_net(x)[:, :, 0].to(mix.dtype)
         if self.config.resample:
             x = resample_frac(x, 2, 1)
         x = center_trim(x, length)

@@ -25,6 +25,7 @@ from hdemucs.model.layers import (
     ResidualIn,
     Strided,
     Upsample,
+    channels_last,
     output_axes,
     rescale,
 )
@@ -105,6 +106,8 @@ class HDemucs(Network):
         self.time_decoder = nn.ModuleList()
         self._add_layers()
         rescale(self)
+        self.analysis = spectral.Analysis(self.config.n_fft, self._padding)
+        self.synthesis = spectral.Synthesis(self._padding)
 
     def _geometries(self) -> list[Strided]:
         """Layers of the spectrogram branch: stride 4 over frequencies until one is left, then 2 over time."""
@@ -198,6 +201,12 @@ class HDemucs(Network):
         )
 
     @property
+    def _padding(self) -> spectral.Padding:
+        if not self.config.hybrid:
+            return "centered"
+        return "aligned_old" if self.config.old_padding else "aligned"
+
+    @property
     def min_length(self) -> int:
         """Shortest excerpt worth training on, in samples: one window of the STFT."""
         return self.config.n_fft
@@ -212,33 +221,25 @@ class HDemucs(Network):
     def forward(self, mix: Tensor) -> Tensor:
         """Separate a mixture `[B, C, L]`, L at least 1, into `[B, S, C, L]`; ValueError for another shape."""
         self.check_mix(mix)
-        padding: spectral.Padding = "centered"
-        if self.config.hybrid:
-            padding = "aligned_old" if self.config.old_padding else "aligned"
-        z = spectral.stft(mix, self.config.n_fft, padding)
-        x, mean, std = standardise(self._to_channels(z).to(mix.device), (1, 2, 3))
+        length = mix.shape[-1]
         xt, mean_t, std_t = standardise(mix, (1, 2))
-        y, yt = self._u_net(
-            x.contiguous(memory_format=torch.channels_last),
-            xt[:, :, None].contiguous(memory_format=torch.channels_last),
-        )
-        estimates = self._to_complex(torch.addcmul(mean, y.to(mix.dtype), std).to(z.device), z)
-        out = spectral.istft(estimates, mix.shape[-1], padding).to(mix.device)
+        xt = channels_last(self.to_inner(xt)[:, :, None])
+        if self.config.spectrogram == "complex":
+            x, mean, std = standardise(self.analysis(mix), (1, 2, 3))
+            y, yt = self._u_net(channels_last(self.to_inner(x)), xt)
+            out: Tensor = self.synthesis(y, mean, std, length)
+        else:
+            z = spectral.stft(mix, self.config.n_fft, self._padding)
+            x, mean, std = standardise(z.abs().to(mix.device), (1, 2, 3))
+            y, yt = self._u_net(channels_last(self.to_inner(x)), xt)
+            estimates = self._to_complex(torch.addcmul(mean, y.to(mix.dtype), std).to(z.device), z)
+            out = spectral.istft(estimates, length, self._padding).to(mix.device)
         if yt is not None:
             out = out + (yt[:, :, 0].to(mix.dtype) * std_t + mean_t)
         return rearrange(out, "b (s c) l -> b s c l", s=len(self.sources))
 
-    def _to_channels(self, z: Tensor) -> Tensor:
-        if self.config.spectrogram == "amplitude":
-            return z.abs()
-        return rearrange(torch.view_as_real(z), "b c f t part -> b (c part) f t")
-
     def _to_complex(self, x: Tensor, mix: Tensor) -> Tensor:
-        """Complex spectrograms `[B, S * C, F, T]` from the U-Net's output `[B, S * C * parts, F, T]`."""
-        if self.config.spectrogram == "complex":
-            # In channels-last memory, the real and imaginary parts of a bin are already adjacent.
-            parts = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).unflatten(-1, (-1, 2))
-            return torch.view_as_complex(parts).permute(0, 3, 1, 2)
+        """Complex spectrograms `[B, S * C, F, T]` from estimated magnitudes or masks of the same shape."""
         x = rearrange(x, "b (s c) f t -> b s c f t", s=len(self.sources))
         if self.config.wiener_iters < 0:
             return ((mix / (1e-8 + mix.abs()))[:, None] * x).flatten(1, 2)

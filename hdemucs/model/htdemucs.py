@@ -7,12 +7,10 @@ Letters in shapes: B batch, S sources, C channels, F frequencies, T frames or ti
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from hdemucs.model import spectrogram as spectral
 from hdemucs.model.base import Network, NetworkConfig, bounded
 from hdemucs.model.layers import (
     DecoderLayer,
@@ -20,10 +18,12 @@ from hdemucs.model.layers import (
     FrequencyEmbedding,
     Residual,
     Strided,
+    channels_last,
     output_axes,
     rescale,
 )
 from hdemucs.model.norm import standardise
+from hdemucs.model.spectrogram import Analysis, Synthesis
 from hdemucs.model.transformer import CrossTransformer
 
 KERNEL = 8
@@ -100,6 +100,8 @@ class HTDemucs(Network):
 
     def _build(self) -> None:
         config = self.config
+        self.analysis = Analysis(config.n_fft, "aligned")
+        self.synthesis = Synthesis("aligned")
         self.freq_encoder = nn.ModuleList()
         self.freq_decoder = nn.ModuleList()
         self.time_encoder = nn.ModuleList()
@@ -176,18 +178,10 @@ class HTDemucs(Network):
                 f"trained on, not {length}"
             )
         mix = F.pad(mix, (0, padded - length))
-        z = spectral.stft(mix, self.config.n_fft)
-        x = rearrange(torch.view_as_real(z), "b c f t part -> b (c part) f t")
-        x, mean, std = standardise(x, (1, 2, 3))
+        x, mean, std = standardise(self.analysis(mix), (1, 2, 3))
         xt, mean_t, std_t = standardise(mix, (1, 2))
-        y, yt = self._u_net(
-            x.contiguous(memory_format=torch.channels_last),
-            xt[:, :, None].contiguous(memory_format=torch.channels_last),
-        )
-        y = torch.addcmul(mean, y.to(mix.dtype), std).contiguous(memory_format=torch.channels_last)
-        # In channels-last memory, the real and imaginary parts of a bin are already adjacent.
-        estimates = torch.view_as_complex(y.permute(0, 2, 3, 1).unflatten(-1, (-1, 2))).permute(0, 3, 1, 2)
-        out = spectral.istft(estimates, padded) + (yt[:, :, 0].to(mix.dtype) * std_t + mean_t)
+        y, yt = self._u_net(channels_last(self.to_inner(x)), channels_last(self.to_inner(xt)[:, :, None]))
+        out = self.synthesis(y, mean, std, padded) + (yt[:, :, 0].to(mix.dtype) * std_t + mean_t)
         return rearrange(out[..., :length], "b (s c) l -> b s c l", s=len(self.sources))
 
     def _u_net(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,21 +4,25 @@ Tensors are `[B, C, F, T]` (batch, channels, frequencies, time), with F = 1 for 
 over time has a kernel `(1, K)`, one over frequencies `(K, 1)`, and channels-last memory suits both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdemucs.model import fast
 from hdemucs.model.norm import group_norm
 from hdemucs.model.residual import COMPRESSION, INITIAL_SCALE, ResidualBranch
 
 Activation = Callable[[Tensor], Tensor]
 ResidualIn = Literal["none", "encoder", "decoder", "both"]
 """Which half of a network has residual branches."""
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` in channels-last memory."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class EncoderLayer(Downsample):
     ) -> None:
         super().__init__(in_channels, out_channels, geometry)
         self.activation = activation
+        # Without normalisation, different frequencies do not interact.
         self.mixes_rows = norm_groups is not None
         self.norm1 = group_norm(norm_groups, out_channels)
         self.residual = residual.build(out_channels) if residual else None
@@ -131,11 +136,6 @@ class EncoderLayer(Downsample):
         y = self.downsample(x)
         if inject is not None:
             y = y + inject
-        # Without normalisation, different frequencies do not interact.
-        return self.transform(y) if self.mixes_rows else fast.map_rows(self.transform, y)
-
-    def transform(self, y: Tensor) -> Tensor:
-        """Everything after the strided convolution, on its output `[B, C_out, F', T']`; same shape."""
         y = self.activation(self.norm1(y))
         if self.residual is not None:
             y = self.residual(y)
@@ -173,15 +173,25 @@ class Upsample(nn.Module):
         """Transposed convolution, normalisation, cut and activation; see `forward`."""
         g = self.geometry
         if isinstance(self.norm2, nn.Identity):
-            z = fast.conv_transpose(self.conv_tr, y, g.along(g.padding, 0))
+            z = self.transposed(y, g.along(g.padding, 0))
         else:
             # The normalisation includes the ends that are cut off afterwards.
             axis = 3 if g.axis == "time" else 2
-            z = self.norm2(fast.conv_transpose(self.conv_tr, y))
+            z = self.norm2(self.transposed(y))
             z = z.narrow(axis, g.padding, z.shape[axis] - 2 * g.padding)
         if length is not None and g.axis == "time" and z.shape[-1] > length:
             z = z[..., :length]
         return z if self.activation is None else self.activation(z)
+
+    def transposed(self, y: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
+        """The transposed convolution alone; `padding` positions are cut off, along (frequency, time)."""
+        return F.conv_transpose2d(y, self.conv_tr.weight, self.conv_tr.bias, self.conv_tr.stride, padding)
+
+    @property
+    def bias(self) -> Tensor:
+        """Biases of the transposed convolution."""
+        assert self.conv_tr.bias is not None
+        return self.conv_tr.bias
 
     def forward(self, x: Tensor, length: int | None = None) -> Tensor:
         """`[B, C_in, F, T]` to `[B, C_out, F', T']`; time, if upsampled, is cut to `length` positions."""
@@ -316,14 +326,13 @@ class BandedDecoder(_Banded):
         g = self.geometry
         overlap = g.kernel - g.stride
         z: Tensor | None = None
-        for layer, a, b in zip(self.layers, edges[:-1], edges[1:], strict=True):
-            assert isinstance(layer, DecoderLayer)
-            assert layer.conv_tr.bias is not None
+        layers: Iterable[Any] = self.layers
+        for layer, a, b in zip(layers, edges[:-1], edges[1:], strict=True):
             y = layer.transform(None if x is None else x[:, :, a:b], skip[:, :, a:b])
-            band = fast.conv_transpose(layer.conv_tr, y)
+            band = layer.transposed(y)
             if z is not None:
                 # Both bands have added their bias to the frequencies that they share.
-                shared = z[:, :, -overlap:] + band[:, :, :overlap] - layer.conv_tr.bias[:, None, None]
+                shared = z[:, :, -overlap:] + band[:, :, :overlap] - layer.bias[:, None, None]
                 band = torch.cat([z[:, :, :-overlap], shared, band[:, :, overlap:]], 2)
             z = band
         assert z is not None

@@ -44,17 +44,24 @@ def project_normalised(x: Tensor, conv: nn.Conv2d, norm: nn.GroupNorm) -> Tensor
         `[N, T, K]`.
     """
     assert conv.bias is not None
-    weight = conv.weight[:, :, 0, 0]
+    weight = at_least_float32(conv.weight[:, :, 0, 0])
+    x, dtype = at_least_float32(x), x.dtype
     mean_x = x.mean(-1)
     centred = x - mean_x[..., None]
     # In spans: a product over the hundred thousand positions of a waveform rounds off a hundred times more.
     covariance = sum(part @ part.transpose(1, 2) for part in centred.split(SPAN, -1)) / x.shape[-1]
-    means = F.linear(mean_x, weight, conv.bias)
+    means = F.linear(mean_x, weight, at_least_float32(conv.bias))
     mean = means.mean(1, keepdim=True)
     variance = ((weight @ covariance) * weight).sum(-1) + (means - mean) ** 2
     scale = norm.weight * (variance.mean(1, keepdim=True) + norm.eps).rsqrt()
     shift = norm.bias + (means - mean) * scale
-    return torch.baddbmm(shift[:, None], centred.transpose(1, 2), scale[:, None] * weight.t())
+    weight = scale[:, None] * weight.t()
+    return torch.baddbmm(shift[:, None].to(dtype), centred.transpose(1, 2).to(dtype), weight.to(dtype))
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x` in a type in which statistics and distances keep their precision."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def standardise(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,11 +4,13 @@ Letters in shapes: B batch, S sources, C channels, F frequencies, T frames, L sa
 """
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from einops import rearrange
+from torch import Tensor, nn
 
 Padding = Literal["aligned", "aligned_old", "centered"]
 """How the ends of the signal are padded, which determines the number of frames.
@@ -18,6 +20,13 @@ Padding = Literal["aligned", "aligned_old", "centered"]
 models of the MDX challenge.
 `centered`: torch's own 1 + L // hop frames, for networks without a waveform branch to line up with.
 """
+
+ALIGNMENTS: Mapping[Padding, Callable[[int], tuple[int, int]]] = {
+    "aligned": lambda hop: (hop // 2 * 3, 2),
+    "aligned_old": lambda hop: (0, 2),
+    "centered": lambda hop: (2 * hop, 0),
+}
+"""For a hop: samples from the first frame to the signal, and number of frames missing on either side."""
 
 
 def complex_device(device: torch.device) -> torch.device:
@@ -80,22 +89,60 @@ def istft(z: Tensor, length: int, padding: Padding = "aligned") -> Tensor:
     """Inverse of `stft`: complex `[B, C, F, T]` to real `[B, C, length]`, with a Nyquist bin of zero."""
     n_fft = 2 * z.shape[-2]
     hop = n_fft // 4
-    # Start of the signal in samples from the first frame, and number of frames missing on either side.
-    start, border = {"aligned": (hop // 2 * 3, 2), "aligned_old": (0, 2), "centered": (2 * hop, 0)}[padding]
+    start, border = ALIGNMENTS[padding](hop)
     window = torch.hann_window(n_fft, dtype=z.real.dtype, device=z.device)
     frames = torch.fft.irfft(z.transpose(-1, -2), n_fft, norm="ortho")
-    x = _overlap_add(frames * window)[..., start : start + length]
-    envelope = _overlap_add((window**2).expand(z.shape[-1] + 2 * border, -1))
+    x = overlap_add(frames * window)[..., start : start + length]
+    envelope = overlap_add((window**2).expand(z.shape[-1] + 2 * border, -1))
     return x / envelope[start + border * hop :][:length]
 
 
-def _overlap_add(frames: Tensor) -> Tensor:
+def overlap_add(frames: Tensor) -> Tensor:
     """Overlap-add of frames `[..., T, 4 * hop]`, giving `[..., (T + 3) * hop]`."""
     quarters = frames.unflatten(-1, (4, -1))
     out = F.pad(quarters[..., 0, :], (0, 0, 0, 3))
     for index in range(1, 4):
         out[..., index : index + frames.shape[-2], :] += quarters[..., index, :]
     return out.flatten(-2)
+
+
+class Analysis(nn.Module):
+    """From waveforms to the input of a network: spectrograms with real and imaginary parts as channels.
+
+    Args:
+        n_fft: Window length of the STFT in samples.
+        padding: Padding of the STFT.
+    """
+
+    def __init__(self, n_fft: int, padding: Padding) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.padding: Padding = padding
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """Waveforms `[B, C, L]` to `[B, 2 * C, F, T]`, on the same device."""
+        z = torch.view_as_real(stft(mix, self.n_fft, self.padding))
+        return rearrange(z, "b c f t part -> b (c part) f t").to(mix.device)
+
+
+class Synthesis(nn.Module):
+    """From the standardised output of a network to waveforms.
+
+    Args:
+        padding: Padding of the STFT.
+    """
+
+    def __init__(self, padding: Padding) -> None:
+        super().__init__()
+        self.padding: Padding = padding
+
+    def forward(self, y: Tensor, mean: Tensor, std: Tensor, length: int) -> Tensor:
+        """`[B, 2 * C, F, T]`, real and imaginary parts standardised, to waveforms `[B, C, length]`."""
+        x = torch.addcmul(mean, y.to(mean.dtype), std).to(complex_device(mean.device))
+        # In channels-last memory, the real and imaginary parts of a bin are already adjacent.
+        parts = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).unflatten(-1, (-1, 2))
+        z = torch.view_as_complex(parts).permute(0, 3, 1, 2)
+        return istft(z, length, self.padding).to(mean.device)
 
 
 def wiener(magnitudes: Tensor, mix: Tensor, iterations: int, window: int = 300) -> Tensor:

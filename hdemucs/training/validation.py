@@ -75,7 +75,9 @@ class Validation:
     def _score(self, model: Model, song: TrainingSong) -> Scores:
         sources, rate = model.sources, model.sample_rate
         stems, known = song.full_track(sources, rate, model.audio_channels)
-        separator = Separator(model, overlap=self._overlap, device=str(self._accelerator.device))
+        # Scores of one run are compared with one another, also if it is resumed on another machine.
+        device = str(self._accelerator.device)
+        separator = Separator(model, overlap=self._overlap, device=device, precision="float32")
         separated = separator.separate(stems.sum(0), rate)
         estimates = torch.stack([separated[source] for source in sources])
         loss, _ = self._objective(estimates[None], stems[None, :-1], known[None])

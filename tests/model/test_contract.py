@@ -16,6 +16,7 @@ from torch import Tensor
 from hdemucs.apply import apply_model
 from hdemucs.checkpoint import load, save
 from hdemucs.model import NETWORKS, Bag, Network
+from hdemucs.model.fast import prepare
 from hdemucs.training.finetune import initialise
 from tests.reference import randomise
 
@@ -88,14 +89,36 @@ def test_other_shapes_are_refused(architecture: str) -> None:
 
 
 @each_network
-def test_fast_forms_equal_the_plain_ones(architecture: str) -> None:
-    """Inference runs the fast forms; with gradients recorded, the plain ones run."""
+def test_prepared_networks_equal_the_trained_ones(architecture: str) -> None:
     model = tiny(architecture)
+    prepared, halved = prepare(model, torch.float32), prepare(model, torch.bfloat16)
+    assert (prepared.config, prepared.training) == (model.config, False)
     for length in (1, 777, 5003):
         mix = noise(2, 2, length)
         with torch.inference_mode():
-            fast = model(mix)
-        assert close(fast, model(mix).detach(), 1e-6)
+            expected, actual, rounded = model(mix), prepared(mix), halved(mix)
+            assert torch.equal(prepared(mix), actual)
+        assert close(actual, expected, 2e-6)
+        assert rounded.dtype == torch.float32
+        assert close(rounded, expected, 0.05)
+        assert length == 1 or not close(rounded, expected, 1e-5)
+
+
+@each_network
+def test_preparing_a_network_leaves_it_alone(architecture: str) -> None:
+    model = tiny(architecture)
+    mix = noise(1, 2, 3000)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.inference_mode():
+        expected = model(mix)
+        prepare(model, torch.bfloat16)(mix)
+        assert torch.equal(model(mix), expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    with torch.inference_mode():
+        assert close(prepare(model, torch.float32)(mix), model(mix), 2e-6)
 
 
 @each_network

@@ -49,7 +49,14 @@ class ModelMethod:
         self.name = separator.model.name or type(separator.model).__name__
         options = separator.options
         segment = separator.model.segment if options.segment is None else options.segment
-        self.settings = {"segment": float(segment), "overlap": options.overlap, "shifts": options.shifts}
+        self.settings: dict[str, Any] = {
+            "segment": float(segment),
+            "overlap": options.overlap,
+            "shifts": options.shifts,
+        }
+        # Runs without a precision are in float32.
+        if separator.precision != "float32":
+            self.settings["precision"] = separator.precision
         self.fingerprint: str | None = fingerprint(separator.model)
 
     def sources(self, song: Song) -> list[str]:
