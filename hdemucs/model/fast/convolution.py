@@ -16,6 +16,10 @@ CACHE_VALUES = 1 << 19
 LARGE_WEIGHT = 1 << 17
 """Number of weights beyond which one layout is kept at a time, and not several."""
 
+LONG = 512
+"""Number of positions beyond which laying out a large weight in float32 again takes less than 5% of a pass over
+it: too little for a second copy of the model in memory."""
+
 Activation = Literal["none", "gelu", "relu", "sigmoid"]
 
 FUNCTIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
@@ -79,7 +83,11 @@ class Convolution:
         if not _LAYS_OUT:
             weight = self._weight.to(self.dtype)
             return FUNCTIONS[activation](F.conv2d(x, weight, self._bias, self.stride, padding, self.dilation))
-        weight = self._laid_out(x.shape, padding)
+        as_is = self._weight.dtype == self.dtype and self._weight.numel() > LARGE_WEIGHT
+        if as_is and x.shape[2] * x.shape[3] > LONG:
+            weight = self._weight
+        else:
+            weight = self._laid_out(x.shape, padding)
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, weight, self._bias, padding, self.stride, self.dilation, 1, activation, [], "none"
         )

@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdemucs.model.attention import SELF_SCORE, LocalAttention
-from hdemucs.model.fast.convolution import ranges
 from hdemucs.model.lstm import BLSTM
+
+QUERIES = 256
+"""Number of queries whose scores are computed at a time."""
 
 
 class FastBLSTM(nn.Module):
@@ -17,7 +19,10 @@ class FastBLSTM(nn.Module):
     def __init__(self, blstm: BLSTM, dtype: torch.dtype) -> None:
         super().__init__()
         self._blstm = copy.copy(blstm)
-        self._blstm._modules = {"lstm": copy.deepcopy(blstm.lstm).to(dtype), "linear": nn.Identity()}
+        lstm = blstm.lstm
+        if lstm.weight_hh_l0.dtype != dtype:
+            lstm = copy.deepcopy(lstm).to(dtype)
+        self._blstm._modules = {"lstm": lstm, "linear": nn.Identity()}
         self._blstm.skip = False
         self._weight, self._bias = blstm.linear.weight.to(dtype), blstm.linear.bias.to(dtype)
         self._skip = blstm.skip
@@ -52,7 +57,8 @@ class FastAttention:
         own = (query.float() * key.float()).sum(-1) / (channels // heads) ** 0.5
         place = torch.arange(float(positions))
         out = x.new_empty(n, positions, heads, channels // heads)
-        for start, end in ranges(positions, n * heads * positions):
+        for start in range(0, positions, QUERIES):
+            end = min(positions, start + QUERIES)
             bias = -decay[:, :, start:end, None] * (place[start:end, None] - place).abs()
             bias.diagonal(start, -2, -1).copy_(SELF_SCORE - own[:, :, start:end])
             attended = F.scaled_dot_product_attention(
