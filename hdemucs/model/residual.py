@@ -24,11 +24,16 @@ class ResidualLayer(nn.Module):
         dilation: Dilation of the convolution of width 3, in time positions.
         lstm: Whether the layer has an LSTM.
         attention: Whether the layer has local attention.
+
+    Raises:
+        ValueError: There are too few channels.
     """
 
     def __init__(self, channels: int, dilation: int, lstm: bool, attention: bool) -> None:
         super().__init__()
         hidden = channels // COMPRESSION
+        if not hidden:
+            raise ValueError(f"residual branches need at least {COMPRESSION} channels, not {channels}")
         self.conv1 = nn.Conv2d(channels, hidden, (1, 3), dilation=(1, dilation), padding=(0, dilation))
         self.norm1 = ExactGroupNorm(1, hidden)
         self.lstm = BLSTM(hidden) if lstm else None
