@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, BinaryIO
 
 from hdemucs.errors import OutputError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _PART = re.compile(r"\..*\.[0-9a-f]{8}\.(part|lock)", re.DOTALL)
 
@@ -88,34 +89,50 @@ def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
         _free(lock)
 
 
-def _locked_name(path: Path) -> tuple[Path, FileLock]:
+def _locked_name(path: Path) -> "tuple[Path, FileLock]":
     """New name of a temporary file or folder, and the lock that keeps other processes from removing it."""
-    while True:
+    from filelock import Timeout
+
+    for _ in range(10):
         # The name is cut so that a name as long as the system allows does not become too long.
         part = path.with_name(f".{path.name[:48]}.{secrets.token_hex(4)}.part")
-        lock = FileLock(part.with_suffix(".lock"))
+        lock = _lock_of(part)
         try:
-            lock.acquire(timeout=0.2)
-        except (Timeout, NotImplementedError):
-            # Some file systems have no locks: then nobody can lock it in order to remove the part, either.
-            return part, lock
-        # A process that cleans up may have seen the lock before it was held, and removed it.
+            lock.acquire(timeout=0)
+        except NotImplementedError:
+            break
+        except Timeout:
+            # A process that cleans up was faster. The name is given up for good, so that nobody else who has
+            # seen it can remove what is written next.
+            _remove(Path(lock.lock_file))
+            continue
         if Path(lock.lock_file).exists():
             return part, lock
         lock.release()
+    # Some file systems have no locks: then nobody can lock it in order to remove the part, either.
+    return part, lock
+
+
+def _lock_of(part: Path) -> "FileLock":
+    from filelock import FileLock  # later, since commands that write nothing start faster without it
+
+    # What one thread creates, another may remove.
+    return FileLock(part.with_suffix(".lock"), thread_local=False)
 
 
 def _remove_stale(folder: Path) -> None:
     """Remove temporary files and folders whose process is gone, and with it its lock."""
-    for found in {path.with_suffix(".part") for path in folder.glob(".*") if _PART.fullmatch(path.name)}:
-        lock = FileLock(found.with_suffix(".lock"))
+    from filelock import Timeout
+
+    for part in {path.with_suffix(".part") for path in folder.glob(".*") if _PART.fullmatch(path.name)}:
+        lock = _lock_of(part)
         with suppress(OSError, Timeout, NotImplementedError):
             lock.acquire(timeout=0)
-            _remove(found)
+            _remove(part)
             _free(lock)
 
 
-def _free(lock: FileLock) -> None:
+def _free(lock: "FileLock") -> None:
     """Release a lock and remove its file: before anybody else can lock it or, on Windows, by releasing it."""
     _remove(Path(lock.lock_file))
     lock.release()

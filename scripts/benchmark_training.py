@@ -193,6 +193,8 @@ def main() -> None:
                 capture_output=True,
                 text=True,
             )
+            if process.returncode < 0:
+                sys.exit(f"{package} was killed, probably for lack of memory; lower --seconds or --channels")
             if process.returncode:
                 sys.exit(f"{package} failed:\n{process.stderr}")
             done.append(json.loads(process.stdout.splitlines()[-1]))

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from hdemucs import files
 from hdemucs.errors import OutputError
 from hdemucs.files import temporary_beside, whole_file, whole_folder, write_whole
 
@@ -100,7 +99,7 @@ def test_open_files_need_not_be_removed_or_renamed(tmp_path: Path, monkeypatch: 
 
         return call
 
-    monkeypatch.setattr(files, "FileLock", Lock)
+    monkeypatch.setattr("filelock.FileLock", Lock)
     monkeypatch.setattr(Path, "unlink", refusing(unlink))
     monkeypatch.setattr(Path, "replace", refusing(replace))
     (tmp_path / ".a.wav.0123abcd.part").touch()

@@ -22,8 +22,16 @@ PIPED_NAME = "stdin"
 
 @contextmanager
 def pipe_folder() -> Iterator[Path]:
-    """Yield a folder for what passes through a pipe: audio is read more than once, and written whole."""
-    with tempfile.TemporaryDirectory(prefix="hdemucs-") as folder:
+    """Yield a folder for what passes through a pipe: audio is read more than once, and written whole.
+
+    Raises:
+        OutputError: There is no room for a folder among the temporary files.
+    """
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="hdemucs-")
+    except OSError as error:
+        raise write_error(Path(tempfile.gettempdir()), error) from error
+    with temporary as folder:
         yield Path(folder)
 
 

@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
         "       hdemucs train --resume RUN\n"
         "       hdemucs train --keys",
         description="Train on a folder of songs, each a folder of stems (drums.wav, bass.wav, ...).\n"
-        "`hdemucs separate --model RUN` separates with the best model, RUN/best.safetensors.",
+        "The best model becomes RUN/best.safetensors: `hdemucs separate --model RUN`.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="To fine-tune:     hdemucs train --config finetune data=songs init=hdemucs_mmi\n"
         "On several GPUs:  torchrun --nproc-per-node 4 -m hdemucs train ...",

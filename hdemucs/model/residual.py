@@ -26,6 +26,9 @@ class ResidualLayer(nn.Module):
         attention: Whether the layer has local attention.
         compression: Number of channels of the input for each one inside the layer.
         initial_scale: Initial factor of the result.
+
+    Raises:
+        ValueError: There are too few channels.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class ResidualLayer(nn.Module):
     ) -> None:
         super().__init__()
         hidden = channels // compression
+        if not hidden:
+            raise ValueError(f"residual branches need at least {compression} channels, not {channels}")
         self.conv1 = nn.Conv2d(channels, hidden, (1, 3), dilation=(1, dilation), padding=(0, dilation))
         self.norm1 = ExactGroupNorm(1, hidden)
         self.lstm = BLSTM(hidden) if lstm else None

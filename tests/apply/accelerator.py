@@ -22,6 +22,7 @@ class SmallMemory(nn.Module):
     sample_rate = 10
     audio_channels = 1
     segment = 40.0
+    longest_segment = None
     training = False
 
     def __init__(self, capacity: float, context: int = 0) -> None:

@@ -46,7 +46,7 @@ def write(path: Path, samples: Tensor | np.ndarray | None = None, rate: int = TI
     subtype = "FLOAT" if path.suffix == ".wav" else None
     # Python opens the file, because libsndfile treats some names specially.
     with path.open("wb") as file:
-        format = path.suffix[1:].upper()
+        format = path.name.rpartition(".")[2].upper()
         soundfile.write(file, np.asarray(samples).T, rate, format=format, subtype=subtype)
     return path
 

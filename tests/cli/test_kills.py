@@ -25,8 +25,8 @@ from tests.conftest import TINY_RATE
 from tests.evaluation.songs import write_song
 from tests.pretrained.conftest import BODY, SHA256
 from tests.pretrained.server import FileServer, serving
+from tests.training.runs import same_run
 from tests.training.songs import SMALL, write_songs
-from tests.training.test_train import same_run
 
 pytestmark = pytest.mark.fuzz
 

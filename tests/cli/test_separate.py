@@ -242,13 +242,15 @@ def test_difficult_file_names(
     result = run("separate", "-n", tiny, "--stems=bass", "--filename={stem} {trackext}", "--", f"{name}.wav")
     assert result.status == 0
     separated = run("separate", "-n", tiny, "--stems=bass", "--json", "--", f"{name}.wav")
-    if name == "..":
+    # Python 3.14 finds no suffix in `...wav`.
+    track = Path(f"{name}.wav").stem
+    if track == "..":
         assert_fails(separated, 2, "leads out")
         return
     assert separated.status == 0
     assert separated.json["tracks"][0]["track"] == f"{name}.wav"
     assert Path(separated.json["tracks"][0]["stems"]["bass"]).is_file()
-    assert Path("separated/tiny", name, "bass.wav").is_file()
+    assert Path("separated/tiny", track, "bass.wav").is_file()
     if "\n" not in name:
         # Whole, however long, so that it can be searched for and copied.
         assert f"{name}.wav" in result.out

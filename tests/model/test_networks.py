@@ -25,6 +25,7 @@ def small(**overrides: object) -> HDemucs:
         ({"bands": [0.5], "norm_starts": 0}, "layers with bands"),
         ({"old_padding": True, "hybrid": False}, "old_padding"),
         ({"spectrogram": "amplitude", "wiener_iters": 1, "audio_channels": 3}, "Wiener"),
+        ({"channels": 3}, "residual branches need at least 4 channels, not 3"),
         ({"channels": 5, "attention_starts": 0}, "divisible"),
     ],
 )

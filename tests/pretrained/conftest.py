@@ -17,7 +17,7 @@ from hdemucs.pretrained import Card, ModelFile
 from .server import FileServer, serving
 
 # Long enough to be cut in the middle, and different everywhere.
-BODY = b"".join(hashlib.sha256(i.to_bytes(4, "big")).digest() for i in range(2000))
+BODY = b"".join(hashlib.sha256(i.to_bytes(4, "big")).digest() for i in range(10_000))
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 MakeCard = Callable[..., Card]

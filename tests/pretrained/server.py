@@ -110,8 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, body: bytes, fault: Fault) -> None:
         end = next((n for n in (fault.cut_after, fault.hang_after) if n is not None), len(body))
-        for start in range(0, end, 4096):
-            self.wfile.write(body[start : min(start + 4096, end)])
+        piece = max(1, len(body) // 16)
+        for start in range(0, end, piece):
+            self.wfile.write(body[start : min(start + piece, end)])
             self.wfile.flush()
             time.sleep(self.server.pause)
         if fault.hang_after is not None:

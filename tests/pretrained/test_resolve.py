@@ -216,7 +216,8 @@ def test_missing_file(here: Path, spec: str | Path) -> None:
 
 @pytest.mark.parametrize("spec", ["x/" * 5000, "~no_such_user/x.th"])
 def test_path_that_the_system_refuses(spec: str) -> None:
-    with pytest.raises(UnknownModelError, match="cannot be read"):
+    # Of a path that is too long, Python 3.14 says only that there is no such file.
+    with pytest.raises(UnknownModelError, match=r"cannot be read|does not exist"):
         load_model(spec)
 
 

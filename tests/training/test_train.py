@@ -1,11 +1,7 @@
-"""The command `hdemucs train`: whole runs, resumed after any kind of end, and errors."""
+"""The command `hdemucs train`: whole runs on one process and on two, what they say, and errors."""
 
 import json
-import multiprocessing
-import os
 import re
-import resource
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,91 +10,26 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from hdemucs.checkpoint import load
 from hdemucs.cli import main
-from hdemucs.errors import TrainingError
 from hdemucs.separator import Separator
-from hdemucs.training.config.load import load_config
-from hdemucs.training.config.schema import fixed_settings
 from hdemucs.training.run import Run
 from hdemucs.training.trainer import Trainer
 from tests.training import processes
+from tests.training.runs import (
+    REPOSITORY,
+    arguments,
+    losses,
+    resume,
+    run_two_processes,
+    same_run,
+    train,
+)
 from tests.training.songs import RATE, SMALL, SOURCES, write_song, write_songs
 
-REPOSITORY = Path(__file__).parents[2]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_songs(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def finished(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that was never interrupted."""
-    run = Run(tmp_path_factory.mktemp("runs") / "whole")
-    assert train(songs, run.folder) == 0
-    return run
-
-
-@pytest.fixture(scope="module")
-def first_epoch(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of one epoch."""
-    run = Run(tmp_path_factory.mktemp("runs") / "first epoch")
-    assert train(songs, run.folder, "epochs=1") == 0
-    return run
-
-
-def arguments(songs: Path, out: Path, *more: str) -> list[str]:
-    return ["train", "--config", "debug", f"data={songs}", "-o", str(out), *SMALL, *more]
-
-
-def train(songs: Path, out: Path, *more: str) -> int:
-    return main(arguments(songs, out, *more))
-
-
-def resume(run: Run) -> int:
-    return main(["train", "--resume", str(run.folder)])
-
-
-def copied(run: Run, folder: Path, **changes: object) -> Run:
-    """Copy of a run that can be resumed, with some top-level settings changed."""
-    copy = Run(folder)
-    for name in ("initial", "checkpoint", "metrics"):
-        getattr(copy, name).write_bytes(getattr(run, name).read_bytes())
-    settings = yaml.safe_load(run.config.read_text())
-    copy.config.write_text(yaml.safe_dump({**settings, **changes}))
-    return copy
-
-
-def run_python(*argv: str) -> None:
-    """Run a module of the tests in a process of its own, with one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-m", *argv], env=environment, capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr.decode()
-
-
-def run_two_processes(*argv: str) -> None:
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run_python(*launcher, "-m", "tests.training.processes", *argv)
-
-
-def losses(run: Run) -> list[tuple[int, float]]:
-    return [(line["total_steps"], line["loss"]) for line in run.history("step")]
-
-
-def same_run(run: Run, other: Run) -> bool:
-    """Whether two runs have the same losses and scores, and ended with the same model."""
-    first, second = load_file(run.best), load_file(other.best)
-    return (
-        losses(run) == losses(other)
-        and run.history("epoch") == other.history("epoch")
-        and all(torch.equal(first[name], second[name]) for name in first)
-    )
 
 
 def test_a_run_learns_and_ends_with_a_model_that_separates(
@@ -160,55 +91,6 @@ def test_check_ends_with_what_it_found(songs: Path) -> None:
     assert "parameters for" in lines[-1]
     assert any("for training" in line for line in lines[-5:-1])
     assert any("batch_size" in line for line in lines[:-5])
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_any_time_repeats_the_uninterrupted_one(
-    finished: Run, songs: Path, tmp_path: Path
-) -> None:
-    """Killed during a step, during validation, and twice while writing a checkpoint."""
-    run = Run(tmp_path / "killed")
-    run_python("tests.training.processes", *arguments(songs, run.folder, "checkpoint_minutes=0.0001"))
-    assert resume(run) == 0
-    assert same_run(run, finished)
-
-
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_an_interrupt_finishes_the_step_and_the_run_can_be_resumed(
-    first_epoch: Run,
-    songs: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    workers: int,
-) -> None:
-    """Ctrl-C in a terminal reaches the processes that read, too."""
-    run = Run(tmp_path / "interrupted")
-    train_step = Trainer.train_step
-
-    def interrupted(self: Trainer, stems: torch.Tensor, known: torch.Tensor) -> dict[str, float]:
-        if self.total_steps == 2:
-            for worker in multiprocessing.active_children():
-                assert worker.pid is not None
-                os.kill(worker.pid, signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-        return train_step(self, stems, known)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", interrupted)
-        assert train(songs, run.folder, "epochs=1", f"excerpts.workers={workers}") == 130
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    assert "resume" in said
-    assert len(losses(run)) == 3
-    assert resume(run) == 0
-    assert same_run(run, first_epoch)
-
-
-def test_a_partial_line_of_metrics_is_skipped(finished: Run, tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    run.metrics.write_bytes(finished.metrics.read_bytes() + b'{"kind": "step", "total_st')
-    assert losses(run) == losses(finished)
 
 
 @pytest.mark.slow
@@ -305,28 +187,6 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(
     assert batch["stems"].isfinite().all()
 
 
-@pytest.mark.slow
-def test_a_full_disk_keeps_the_last_checkpoint(
-    finished: Run, first_epoch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A limit on the size of files stands for the full disk."""
-    run = copied(first_epoch, tmp_path, epochs=2)
-    checkpoint = run.checkpoint.read_bytes()
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(checkpoint) // 2, before[1]))
-    try:
-        assert resume(run) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    said = capsys.readouterr().err
-    assert "checkpoint.pt: cannot be written" in said
-    assert "Traceback" not in said
-    assert run.checkpoint.read_bytes() == checkpoint
-    assert not list(run.folder.glob(".*"))
-    assert resume(run) == 0
-    assert losses(run) == losses(finished)[:16]
-
-
 def test_a_run_is_not_overwritten(finished: Run, songs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = finished.best.read_bytes()
     assert train(songs, finished.folder) == 1
@@ -350,6 +210,7 @@ def test_a_run_that_cannot_begin_leaves_nothing(songs: Path, tmp_path: Path, wro
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError()])
 def test_a_run_that_fails_before_its_first_step_leaves_nothing_new(
     songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -382,105 +243,12 @@ def test_two_processes_cannot_train_into_one_folder(
     assert resume(first_epoch) == 0
 
 
-OTHER_VALUES = {
-    "averages.per_batch": [0.5],
-    "averages.per_epoch": [],
-    "excerpts.audio_channels": 1,
-    "excerpts.sample_rate": 16000,
-    "freeze": ["freq_encoder.*"],
-    "init": "hdemucs_small",
-    "model": {"architecture": "Demucs"},
-    "optimizer.kind": "sgd",
-    "seed": 1,
-    "sources": ["drums", "bass"],
-    "validation.select": "loss",
-    "validation.share": 0.5,
-    "validation.songs": ["song 1"],
-}
-"""Another value for each setting that cannot change."""
-
-
-@pytest.mark.parametrize("name", OTHER_VALUES)
-def test_a_setting_that_cannot_change_is_refused_by_name(first_epoch: Run, tmp_path: Path, name: str) -> None:
-    """The state of an optimiser would be taken for that of another, averages would have none, and so on."""
-    run = copied(first_epoch, tmp_path)
-    settings = fixed_settings(load_config(str(run.config)))
-    assert OTHER_VALUES.keys() == settings.keys()
-    run.refuse_changes(settings)
-    with pytest.raises(TrainingError, match=rf"config.yaml: {name}.* was .* when the run began .*: init="):
-        run.refuse_changes({**settings, name: OTHER_VALUES[name]})
-
-
-def test_a_changed_setting_is_refused_before_a_run_resumes(
-    first_epoch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = copied(first_epoch, tmp_path, epochs=2, seed=1)
-    files = {path: path.read_bytes() for path in (run.checkpoint, run.metrics)}
-    assert resume(run) == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "seed was 0 when the run began and is 1 now; set it back, or start a new run" in said
-    assert {path: path.read_bytes() for path in files} == files
-
-
-def test_epochs_keep_their_number_of_steps(
-    first_epoch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Otherwise steps would be counted twice, and their metrics discarded."""
-    run = copied(first_epoch, tmp_path, epochs=2, steps_per_epoch=4)
-    assert resume(run) == 1
-    assert "an epoch has 4 steps now, and had 8 before" in capsys.readouterr().err
-    assert losses(run) == losses(first_epoch)
-
-
-@pytest.mark.slow
-def test_settings_changed_before_resuming_take_effect(first_epoch: Run, tmp_path: Path) -> None:
-    """With a learning rate of next to nothing, the weights stay as they are."""
-    settings = yaml.safe_load(first_epoch.config.read_text())["optimizer"]
-    run = copied(first_epoch, tmp_path, epochs=2, optimizer={**settings, "lr": 1e-12, "betas": [0.5, 0.6]})
-    before = torch.load(run.checkpoint, weights_only=True)["model"]
-    assert resume(run) == 0
-    after = torch.load(run.checkpoint, weights_only=True)
-    assert after["epoch"] == 2
-    assert after["optimizer"]["param_groups"][0]["betas"] == (0.5, 0.6)
-    for name, weight in after["model"].items():
-        torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-9)
-
-
 @pytest.mark.slow
 def test_the_learning_rate_decays_over_the_whole_run(songs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     settings = ("optimizer.lr=0.02", "optimizer.decay=0.5", "epochs=2", "steps_per_epoch=2")
     assert train(songs, run.folder, *settings) == 0
     assert [line["lr"] for line in run.history("step")] == pytest.approx([0.02, 0.02, 0.02, 0.01])
-
-
-def test_resuming_a_finished_run_changes_nothing(finished: Run) -> None:
-    before = losses(finished)
-    assert resume(finished) == 0
-    assert losses(finished) == before
-
-
-def test_a_damaged_checkpoint_is_reported(
-    finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = copied(finished, tmp_path)
-    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:1000])
-    assert resume(run) == 1
-    assert "is damaged" in capsys.readouterr().err
-
-
-def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    run = Run(tmp_path)
-    run.checkpoint.touch()
-    monkeypatch.setattr(torch, "load", refuse)  # root may read everything
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt may not be read; ask its owner"):
-        run.load_checkpoint()
 
 
 def test_the_time_left_is_said_once_and_words_stay_whole_on_a_terminal(

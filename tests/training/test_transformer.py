@@ -10,8 +10,8 @@ from hdemucs.cli import main
 from hdemucs.model import HTDemucs
 from hdemucs.separator import Separator
 from hdemucs.training.run import Run
+from tests.training.runs import losses, resume
 from tests.training.songs import RATE, SMALL, write_songs
-from tests.training.test_train import losses, resume
 
 MORE = ("averages.per_epoch=[]", "penalty.weight=0", "steps_per_epoch=2")
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -151,9 +150,7 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
     sources = config.sources if config.sources is not None and _usable(config.sources) else ANY_SOURCES
     excerpts = config.excerpts
     try:
-        # torch warns about layers without channels, which are reported below.
-        with warnings.catch_warnings(), torch.device("meta"):
-            warnings.simplefilter("ignore")
+        with torch.device("meta"):
             model = cls(
                 sources=list(sources),
                 sample_rate=excerpts.sample_rate,
@@ -163,10 +160,6 @@ def _build(config: Config, cls: type[Network], arguments: Mapping[str, Any]) -> 
     except (ValueError, RuntimeError, OverflowError, ArithmeticError) as error:
         yield ConfigProblem("model", f"is not a valid network: {one_line(error)}")
         return
-    if any(parameter.numel() == 0 for parameter in model.parameters()):
-        yield ConfigProblem(
-            "model.channels", "is too small: the residual branches have a quarter as many channels"
-        )
     if model.longest_segment is not None and arguments.get("segment", excerpts.segment) != excerpts.segment:
         yield ConfigProblem(
             "model.segment", "is set by excerpts.segment: this network separates what it was trained on"

@@ -248,7 +248,7 @@ def test_the_first_line_counts_the_mistakes(load: Load, tmp_path: Path):
             f"must be one of {', '.join(NETWORKS)}, not 'hdemucs'; did you mean HDemucs?",
         ),
         ("model.sample_rate=8000", "is set by excerpts.sample_rate"),
-        ("model.channels=3", "is too small"),
+        ("model.channels=3", "is not a valid network: residual branches need at least 4 channels, not 3"),
         ("model.depth=3", "is not a valid network: depth 3 is too small"),
         ("model.depth=99", "must be from 1 to 16, not 99"),
         ("model.spectrogram=power", "must be one of complex, amplitude"),
