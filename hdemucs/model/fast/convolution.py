@@ -17,8 +17,8 @@ LARGE_WEIGHT = 1 << 17
 """Number of weights beyond which one layout is kept at a time, and not several."""
 
 LONG = 512
-"""Number of positions beyond which laying out a large weight in float32 again takes less than 5% of a pass over
-it: too little for a second copy of the model in memory."""
+"""Number of positions beyond which laying out a large weight in float32 again takes less than 5% of a pass
+over it: too little for a second copy of the model in memory."""
 
 Activation = Literal["none", "gelu", "relu", "sigmoid"]
 
