@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdemucs import audio
-from hdemucs.apply import ProgressCallback, apply, check_segment, make_options
+from hdemucs.apply import ProgressCallback, check_segment, make_options
 from hdemucs.apply.devices import all_gpus, copy_to, is_out_of_memory
+from hdemucs.chain import apply_chain, check_links, make_links, stems_of, trace
 from hdemucs.checkpoint import Bundle, as_model
 from hdemucs.errors import AudioError, OptionError
-from hdemucs.model import Model
-from hdemucs.pretrained import DEFAULT_MODEL, load_model
+from hdemucs.level import TYPICAL, Level
+from hdemucs.model import Bag, Model
+from hdemucs.pretrained import DEFAULT_MODEL, load_model, model_name
 from hdemucs.stems import Format, Stems
 from hdemucs.tracks import check_not_url
 
@@ -34,10 +36,8 @@ if TYPE_CHECKING:
 
     from hdemucs.apply import OptionValues
 
-EPS = 1e-8
-"""Added to the standard deviation of a track, as in `demucs`, so that silence is not divided by zero."""
-
 Source = str | PathLike[str] | audio.AudioSource | Tensor | NDArray[Any]
+AnyModel = str | PathLike[str] | Model | nn.Module | Bundle
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class Separator:
         stems: Sources of the model to return; None for all.
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
             It cannot be combined with `stems`.
+        then: Models that separate stems further, by name of the stem, as in `{"drums": "drumsep"}`: in one
+            stream with the first model, whose sample rate and channels the parts have too. They take the
+            place of their stem, also in what `stems` and `two_stems` can choose from; a part that is chosen
+            may be separated further in turn. None for no others.
         options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device,
             precision.
 
@@ -83,26 +87,37 @@ class Separator:
         DownloadError: The model cannot be downloaded.
         CheckpointError: The model file is damaged or unsafe, or what is given is not a model.
         OptionError: Options contradict one another, the model does not have a stem, or takes no segment so
-            long.
+            long; or `then` names a stem that there is not, or that would be there twice.
+
+    Attributes:
+        model: The model, or the first one with `then`; stems have its sample rate and channels.
+        name: Name of the model, joined by `+` to the names of those in `then`.
     """
 
     def __init__(
         self,
-        model: str | PathLike[str] | Model | nn.Module | Bundle = DEFAULT_MODEL,
+        model: AnyModel = DEFAULT_MODEL,
         *,
         stems: Sequence[str] | None = None,
         two_stems: str | None = None,
+        then: Mapping[str, AnyModel] | None = None,
         **options: Unpack[OptionValues],
     ) -> None:
-        self.options = make_options(options, ("model", "stems", "two_stems"))
+        self.options = make_options(options, ("model", "stems", "two_stems", "then"))
         self.device = self.options.torch_device()
         self.precision = str(self.options.inner_dtype(self.device)).removeprefix("torch.")
-        if isinstance(model, str | PathLike):
-            self.model: Model = load_model(model, sources=_needed(stems, two_stems))
-        else:
-            self.model = as_model(model)
+        links = make_links({} if then is None else then, _load)
+        needed, used = _needed(stems, two_stems), links
+        if needed is not None:
+            needed, used = trace(links, needed)
+        self.model: Model = _load(model, needed)
+        # A bag may have been loaded without the stems of the other links.
+        self._links = used if isinstance(self.model, Bag) else links
         check_segment(self.model, self.options)
-        self._mixes = _mixes(self.model.sources, stems, two_stems)
+        check_links(self.model, self._links, self.options)
+        self._sources = stems_of(self.model, self._links)
+        self._mixes = _mixes(self._sources, stems, two_stems)
+        self.name = "+".join(model_name(one) for one in (self.model, *(link.model for link in links)))
 
     @property
     def stems(self) -> list[str]:
@@ -132,6 +147,7 @@ class Separator:
             separator.options = replace(self.options, jobs=self.options.jobs // len(each))
             if device != devices[0]:
                 separator.model = copy_to(self.model, device)
+                separator._links = [replace(link, model=copy_to(link.model, device)) for link in self._links]
         return each
 
     def separate(
@@ -273,14 +289,13 @@ class Separator:
         progress: ProgressCallback | None = None,
         **how: Any,
     ) -> Iterator[Tensor]:
-        """Finished blocks `[stems, C, L]`; `how` are the arguments of `hdemucs.apply.apply`."""
-        sources = self.model.sources
-        needed = [name for name in sources if any(name in mix for mix in self._mixes.values())]
+        """Finished blocks `[stems, C, L]`; `how` are the arguments of `hdemucs.chain.apply_chain`."""
+        needed = [name for name in self._sources if any(name in mix for mix in self._mixes.values())]
         mixer = torch.tensor([[float(name in mix) for name in needed] for mix in self._mixes.values()])
         normalised = ((block - level.mean) / level.scale for block in blocks)
         options = replace(self.options, device=self.device, progress=progress or self.options.progress)
         with self._explained(name):
-            for block in apply(self.model, normalised, options, sources=needed, **how):
+            for block in apply_chain(self.model, self._links, normalised, options, sources=needed, **how):
                 yield torch.einsum("ms,scl->mcl", mixer, block * level.scale + level.mean)
 
     @contextmanager
@@ -297,47 +312,14 @@ class Separator:
             ) from error
 
 
-@dataclass(frozen=True)
-class Level:
-    """Level of a track, for normalisation: a model expects input of about mean 0 and standard deviation 1.
-
-    Attributes:
-        mean: Mean of the mono mix.
-        scale: Standard deviation of the mono mix, plus `EPS`.
-        length: Number of samples per channel.
-    """
-
-    mean: float
-    scale: float
-    length: int
-
-    @classmethod
-    def of(cls, blocks: Iterator[Tensor]) -> Level:
-        """Measure the mono mix of a track in one pass, merging the moments of its blocks `[C, L]`."""
-        length, mean, squares = 0, 0.0, 0.0
-        for block in blocks:
-            mono = block.double().mean(0)
-            count = mono.shape[-1]
-            delta = float(mono.mean()) - mean
-            squares += float((mono - mono.mean()).square().sum())
-            squares += delta**2 * length * count / (length + count)
-            mean += delta * count / (length + count)
-            length += count
-        deviation = math.sqrt(squares / (length - 1)) if length > 1 else 0.0
-        return cls(mean, deviation + EPS, length)
-
-
-TYPICAL = Level(0.0, 0.1, 0)
-"""Level of typical music, for streams whose own is not known."""
-
-
 def separate(
     source: Source,
     sample_rate: int | None = None,
     *,
-    model: str | PathLike[str] | Model | nn.Module | Bundle = DEFAULT_MODEL,
+    model: AnyModel = DEFAULT_MODEL,
     stems: Sequence[str] | None = None,
     two_stems: str | None = None,
+    then: Mapping[str, AnyModel] | None = None,
     strict: bool = False,
     **options: Unpack[OptionValues],
 ) -> Stems:
@@ -353,6 +335,7 @@ def separate(
         model: Name, path, `hf://user/repo` or a model itself; see `Separator`.
         stems: Sources of the model to return; None for all.
         two_stems: Source to return together with `no_SOURCE`, the sum of all others; None for separate stems.
+        then: Models that separate stems further, by name of the stem; see `Separator`.
         strict: Whether a file that ends before it should is an error, rather than a warning in the result.
         options: Fields of `hdemucs.apply.Options`: segment, overlap, shifts, batch_size, jobs, device,
             precision, progress.
@@ -363,8 +346,12 @@ def separate(
     Raises:
         HDemucsError: The source or the model cannot be used; see `Separator`.
     """
-    separator = Separator(model, stems=stems, two_stems=two_stems, **options)
+    separator = Separator(model, stems=stems, two_stems=two_stems, then=then, **options)
     return separator.separate(source, sample_rate, strict=strict)
+
+
+def _load(model: AnyModel, sources: Sequence[str] | None = None) -> Model:
+    return load_model(model, sources=sources) if isinstance(model, str | PathLike) else as_model(model)
 
 
 def _open(source: Source, sample_rate: int | None) -> audio.AudioSource:

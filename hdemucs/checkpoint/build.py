@@ -10,6 +10,9 @@ from torch import Tensor
 from hdemucs.errors import CheckpointError, one_line
 from hdemucs.model import NETWORKS, Network
 
+ALIGNMENT = 64
+"""Bytes to whose multiples torch aligns tensors that it allocates on a CPU."""
+
 
 def build(architecture: str, settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> Network:
     """Build a network of a known architecture with the given weights, in float32 and evaluation mode.
@@ -64,7 +67,9 @@ def fit_weights(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor
             raise CheckpointError(
                 f"its {name} has the shape {list(value.shape)}, expected {list(parameter.shape)}"
             )
-        fitted[name] = value.float()
+        # Kernels round differently by where numbers lie in memory; files do not put them where torch does.
+        value = value.float()
+        fitted[name] = value if value.data_ptr() % ALIGNMENT == 0 else value.clone()
         # A single NaN or infinity makes the sum one too; this takes a quarter of the time of checking each.
         if not fitted[name].sum().isfinite():
             raise CheckpointError(f"its {name} contains NaN or infinite numbers; download the file again")

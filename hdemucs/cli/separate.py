@@ -25,8 +25,8 @@ from hdemucs.cli.output import (
     wrapped,
 )
 from hdemucs.cli.pipes import PIPE, PIPED_NAME, check_stdout, give_stdout, pipe_folder, take_stdin
-from hdemucs.errors import AudioError
-from hdemucs.pretrained import DEFAULT_MODEL, model_name
+from hdemucs.errors import AudioError, OptionError
+from hdemucs.pretrained import DEFAULT_MODEL
 from hdemucs.tracks import DEFAULT_TEMPLATE, Track, check_not_url, find_tracks, template_format
 
 if TYPE_CHECKING:
@@ -111,6 +111,14 @@ def _add_model(group: Any) -> None:
         help="only these stems, for example vocals,drums",
     )
     group.add_argument(
+        "--then",
+        type=_link,
+        action="append",
+        default=[],
+        metavar="MODEL:STEM",
+        help="separate a stem further by another model, as in drumsep:drums; may be repeated",
+    )
+    group.add_argument(
         "--two-stems", metavar="STEM", help="STEM, and the sum of all others as no_STEM, instead of all stems"
     )
 
@@ -193,6 +201,22 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _link(text: str) -> tuple[str, str]:
+    """Stem and model of MODEL:STEM; a path on Windows and an address on the hub have colons too."""
+    model, _, stem = text.rpartition(":")
+    if not model or not stem or "/" in stem or "\\" in stem:
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL:STEM, such as drumsep:drums")
+    return stem, model
+
+
+def _links(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    links = dict(pairs)
+    if len(links) < len(pairs):
+        twice = next(stem for stem, _ in pairs if sum(stem == other for other, _ in pairs) > 1)
+        raise OptionError(f"--then separates {twice} twice; name a part of it for the second model")
+    return links
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `hdemucs separate`."""
     tracks = find_tracks(args.inputs, args.out)
@@ -206,6 +230,7 @@ def run(args: argparse.Namespace) -> int:
         DEFAULT_MODEL if args.model is None else args.model,
         stems=args.stems,
         two_stems=args.two_stems,
+        then=_links(args.then),
         jobs=args.jobs,
         **computation(args),
     )
@@ -213,7 +238,7 @@ def run(args: argparse.Namespace) -> int:
         if args.out == PIPE:
             check_stdout(tracks, separator.stems, args.json)
         tracks = take_stdin(tracks, pipes)
-        out = (pipes if args.out == PIPE else args.out) / model_name(separator.model)
+        out = (pipes if args.out == PIPE else args.out) / separator.name
         outcomes = [
             _reworded(outcome, pipes) for outcome in _separate(separator, tracks, out, format, args, pipes)
         ]
@@ -223,7 +248,7 @@ def run(args: argparse.Namespace) -> int:
     failed = any(outcome.status == "failed" for outcome in outcomes)
     if args.json:
         rows = [outcome.as_json() for outcome in outcomes]
-        head = {"model": model_name(separator.model), "precision": separator.precision}
+        head = {"model": separator.name, "precision": separator.precision}
         print(json.dumps({**head, "tracks": rows}, indent=2))
     elif args.out != PIPE and not args.quiet:
         _print_outcomes(outcomes, separator.precision)

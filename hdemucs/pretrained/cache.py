@@ -6,9 +6,12 @@ import contextlib
 import errno
 import logging
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hdemucs.errors import CheckpointError, DownloadError, one_line
 from hdemucs.files import sha256, user_cache
@@ -16,6 +19,8 @@ from hdemucs.pretrained.registry import Card, ModelFile
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 RANGE_NOT_SATISFIABLE = 416
+MIRROR = "HDEMUCS_MIRROR"
+"""Environment variable with the address of a server that has the files of all models, under their paths."""
 
 
 def hub_dir() -> Path:
@@ -30,9 +35,29 @@ def hub_dir() -> Path:
     return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch").expanduser() / "hub"
 
 
-def cache_path(file: ModelFile) -> Path:
-    """Path of a model file on this machine, whether or not it exists yet."""
-    return file.shipped or hub_dir() / file.folder / file.name
+def cache_path(file: ModelFile, home: Path | None = None) -> Path:
+    """Path of a model file on this machine, whether or not it exists yet.
+
+    Args:
+        file: Model file.
+        home: Folder that stands for `TORCH_HOME`; None for that of this machine.
+    """
+    hub = hub_dir() if home is None else home / "hub"
+    return file.shipped or hub / file.folder / file.name
+
+
+def address(file: ModelFile) -> str:
+    """Address that a model file is downloaded from: its own or, with `HDEMUCS_MIRROR`, that in the mirror.
+
+    Raises:
+        DownloadError: The variable is not a web address.
+    """
+    mirror = os.environ.get(MIRROR)
+    if not mirror or file.shipped is not None:
+        return file.url
+    if not re.match(r"https?://[^/]", mirror):
+        raise DownloadError(f"{MIRROR} must be an address such as https://mirror.example.org, not {mirror!r}")
+    return mirror.rstrip("/") + urlsplit(file.url).path
 
 
 def is_downloaded(card: Card) -> bool:
@@ -40,7 +65,13 @@ def is_downloaded(card: Card) -> bool:
     return all(_has_size(cache_path(file), file) for file in card.files)
 
 
-def download(card: Card, files: Sequence[ModelFile] | None = None, *, progress: bool = True) -> list[Path]:
+def download(
+    card: Card,
+    files: Sequence[ModelFile] | None = None,
+    *,
+    home: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> list[Path]:
     """Download the files of a model that are not in the cache yet.
 
     A file in the cache is used only if its checksum is right, whoever put it there; a file whose card has no
@@ -50,6 +81,8 @@ def download(card: Card, files: Sequence[ModelFile] | None = None, *, progress: 
     Args:
         card: Card of the model.
         files: Files of the card to download; None for all.
+        home: Folder for a machine without a network, which is to be the value of `TORCH_HOME` there; files in
+            the cache of this machine are copied. None for the cache of this machine.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
@@ -59,11 +92,12 @@ def download(card: Card, files: Sequence[ModelFile] | None = None, *, progress: 
         DownloadError: A file cannot be downloaded or written, or its checksum is wrong.
         CheckpointError: A file that ships with hdemucs is missing or damaged.
     """
-    return [_obtain(file, card.name, progress) for file in (card.files if files is None else files)]
+    folder = None if home is None else Path(home)
+    return [_obtain(file, card.name, folder, progress) for file in (card.files if files is None else files)]
 
 
-def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
-    target = cache_path(file)
+def _obtain(file: ModelFile, model: str, home: Path | None, progress: bool) -> Path:
+    target = cache_path(file, home)
     if file.shipped is not None:
         if not _is_intact(target, file):
             raise CheckpointError(
@@ -81,8 +115,9 @@ def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
                 if not _is_intact(target, file):
                     _fetch(file, target, progress)
     except OSError as error:
+        remedy = "set TORCH_HOME to another folder" if home is None else "choose another folder"
         raise DownloadError(
-            f"cannot download {file.url}: {_reason(error, target.parent)}; "
+            f"cannot download {address(file)}: {_reason(error, target.parent, remedy)}; "
             f"then run `hdemucs models download {model}`, or save the file as {target}"
         ) from error
     return target
@@ -91,6 +126,9 @@ def _obtain(file: ModelFile, model: str, progress: bool) -> Path:
 def _fetch(file: ModelFile, target: Path, progress: bool) -> None:
     """Download into a hidden partial file, which is renamed to `target` once it is complete and verified."""
     partial = target.with_name(f".{target.name}.part")
+    cached = cache_path(file)
+    if cached != target and file.sha256 is not None and _is_intact(cached, file):
+        shutil.copyfile(cached, partial)
     # Without a checksum, nothing proves that what is there and what follows belong to the same file.
     if file.sha256 is None:
         partial.unlink(missing_ok=True)
@@ -106,7 +144,7 @@ def _fetch(file: ModelFile, target: Path, progress: bool) -> None:
         found = f"{partial.stat().st_size} bytes with {sha256(partial)[:16]}"
         partial.unlink()
         raise DownloadError(
-            f"{file.url} has the wrong checksum: expected {expected}, received {found}; "
+            f"{address(file)} has the wrong checksum: expected {expected}, received {found}; "
             "the download was removed, try again"
         )
     partial.replace(target)
@@ -116,9 +154,10 @@ def _transfer(file: ModelFile, partial: Path, progress: bool) -> None:
     """Append the rest of a file to `partial`; what has arrived is kept if this fails."""
     from huggingface_hub.file_download import http_get
 
+    url = address(file)
     with partial.open("ab") as output, hub_output(progress):
         try:
-            http_get(file.url, output, resume_size=output.tell(), displayed_filename=file.name)
+            http_get(url, output, resume_size=output.tell(), displayed_filename=file.name)
         # Each major version of huggingface_hub uses another HTTP library, with its own exceptions.
         except Exception as error:
             # The partial file is at least as long as the complete one; its checksum decides.
@@ -176,10 +215,10 @@ def _network_reason(error: Exception) -> str:
     return f"the connection failed ({one_line(error)}); check the network"
 
 
-def _reason(error: OSError, folder: Path) -> str:
+def _reason(error: OSError, folder: Path, remedy: str) -> str:
     """Why a download failed, and what to do before trying again."""
     if isinstance(error, ConnectionError):
         return str(error)
     if error.errno in DISK_FULL:
-        return f"the disk that holds {folder} is full; free some space, or set TORCH_HOME to another folder"
-    return f"{folder} is not writable ({error.strerror or error}); set TORCH_HOME to another folder"
+        return f"the disk that holds {folder} is full; free some space, or {remedy}"
+    return f"{folder} is not writable ({error.strerror or error}); {remedy}"

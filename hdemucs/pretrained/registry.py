@@ -103,6 +103,7 @@ class Card:
         files: Files of the model; if there are several, they are the members of a bag.
         training_data: Songs that the model was trained on.
         licence: Terms under which the weights may be used.
+        terms: The same in a word or two, for tables.
         paper: Address of the paper.
         homepage: Address of the project.
         segment: Segment in seconds; None for the one in the files.
@@ -127,6 +128,7 @@ class Card:
     file_sources: tuple[str, ...] | None = None
     weights: tuple[tuple[float, ...], ...] | None = None
     published: tuple[Score, ...] = ()
+    terms: str = ""
 
     def __post_init__(self) -> None:
         if not self.files or not self.sources:
@@ -161,6 +163,11 @@ class Card:
     def musdb_sdr(self) -> float | None:
         """Published SDR on MusDB-HQ's test set in dB, over all sources; None if none is known."""
         return next((score.overall for score in self.published if score.data == MUSDB_TEST), None)
+
+    def musdb_sdr_of(self, source: str) -> float | None:
+        """Published SDR of one source on MusDB-HQ's test set in dB; None if none is known."""
+        scores = [score.sources or {} for score in self.published if score.data == MUSDB_TEST]
+        return next((score[source] for score in scores if source in score), None)
 
 
 def read_card(path: Path) -> Card:

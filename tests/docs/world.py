@@ -91,7 +91,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Car
         names = [Path(file.name).with_suffix(".safetensors").name for file in card.files]
         checksum = hashlib.sha256(body).hexdigest()
         files = tuple(ModelFile(server.add(f"/{name}", body), checksum, len(body)) for name in names)
-        return replace(card, files=files, segment=1.0)
+        renamed = None if card.file_sources is None else STEMS
+        return replace(card, files=files, segment=1.0, file_sources=renamed)
 
     yield {card.name: moved(card) for card in cards()}
     server.closing.set()

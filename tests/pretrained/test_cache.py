@@ -352,3 +352,72 @@ def test_ctrl_c_keeps_what_has_arrived(
 
     assert download(card, progress=False)[0].read_bytes() == BODY
     assert server.gets()[-1].range == f"bytes={kept}-"
+
+
+def test_a_mirror_replaces_the_host(
+    server: FileServer, cache: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = make_card()
+    (file,) = card.files
+    elsewhere = replace(card, files=(replace(file, url="https://dl.invalid/models/a.th"),))
+    monkeypatch.setenv("HDEMUCS_MIRROR", f"{server.url}/")
+    assert download(elsewhere, progress=False) == [cache / "a.th"]
+    server.add("/below/models/a.th", BODY)
+    (cache / "a.th").unlink()
+    monkeypatch.setenv("HDEMUCS_MIRROR", f"{server.url}/below")
+    assert download(elsewhere, progress=False)[0].read_bytes() == BODY
+    assert [request.path for request in server.gets()] == ["/models/a.th", "/below/models/a.th"]
+
+
+def test_a_mirror_that_does_not_have_the_file_or_is_no_address(
+    server: FileServer, cache: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = make_card()
+    for mirror, words in (
+        (f"{server.url}/nothing", f"cannot download {server.url}/nothing/models/a.th"),
+        ("mirror.example.org", "HDEMUCS_MIRROR must be an address"),
+        ("ftp://mirror.example.org", "HDEMUCS_MIRROR must be an address"),
+    ):
+        monkeypatch.setenv("HDEMUCS_MIRROR", mirror)
+        with pytest.raises(DownloadError, match=words) as caught:
+            download(card, progress=False)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setenv("HDEMUCS_MIRROR", "")
+    assert download(card, progress=False)[0].read_bytes() == BODY
+
+
+def test_a_mirrored_file_with_the_wrong_content_is_refused(
+    server: FileServer, cache: Path, make_card: MakeCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = make_card()
+    server.add("/mirror/models/a.th", BODY[::-1])
+    monkeypatch.setenv("HDEMUCS_MIRROR", f"{server.url}/mirror")
+    with pytest.raises(DownloadError, match="wrong checksum"):
+        download(card, progress=False)
+
+
+def test_a_proxy_is_used(server: FileServer, cache: Path, make_card: MakeCard, start: Start) -> None:
+    make_card()
+    server.add("http://dl.invalid/models/a.th", BODY)
+    proxy = {"HTTP_PROXY": server.url, "http_proxy": server.url, "NO_PROXY": "", "no_proxy": ""}
+    out, err = start(DOWNLOAD, "http://dl.invalid/models/a.th", **proxy).communicate(timeout=30)
+    assert out.split() == ["ready", str(cache / "a.th")], err
+    assert [request.path for request in server.gets()] == ["http://dl.invalid/models/a.th"]
+
+
+def test_a_folder_for_a_machine_without_a_network(
+    server: FileServer, cache: Path, tmp_path: Path, make_card: MakeCard, start: Start
+) -> None:
+    card, stick = make_card("a.th", "b.th"), tmp_path / "stick"
+    cache.mkdir(parents=True)
+    (cache / "a.th").write_bytes(BODY)
+    paths = download(card, home=stick, progress=False)
+    assert paths == [stick / "hub/checkpoints/a.th", stick / "hub/checkpoints/b.th"]
+    assert [request.path for request in server.gets()] == ["/models/b.th"]
+    assert visible(cache) == ["a.th"]
+    without = {"TORCH_HOME": str(stick), "HF_HUB_OFFLINE": "1"}
+    out, err = start(DOWNLOAD, card.files[1].url, **without).communicate(timeout=30)
+    assert out.split() == ["ready", str(paths[1])], err
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DownloadError, match="choose another folder"):
+        download(card, home=tmp_path / "file", progress=False)
