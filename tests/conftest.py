@@ -66,6 +66,12 @@ def _seeds(config: pytest.Config, option: str) -> range:
     return range(first, first + config.getoption(option))
 
 
+@pytest.fixture(autouse=True)
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The automatic precision is float32 in tests, whatever the processor: they compare with references."""
+    monkeypatch.setattr("hdemucs.apply.precision.cpu_has_bfloat16", bool)
+
+
 @pytest.fixture(scope="session")
 def mutants(pytestconfig: pytest.Config) -> range:
     """Seeds of broken files."""

@@ -38,7 +38,7 @@ def inner_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 def _fastest(device: torch.device) -> torch.dtype:
     if device.type == "cpu":
-        return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     if device.type == "cuda" and torch.version.hip is None:
         major, _ = torch.cuda.get_device_capability(device)
         # Tensor cores came with 7.0, and with bfloat16, whose range no activation exceeds, with 8.0.
@@ -46,7 +46,7 @@ def _fastest(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
     """Whether oneDNN multiplies bfloat16 by instructions for it; without them, float32 is faster."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     checks = [getattr(torch.cpu, name, None) for name in names]
