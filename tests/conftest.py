@@ -1,5 +1,6 @@
 """What tests of several rooms share: a model of a few thousand weights, and a song to separate with it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,12 @@ def _seeds(config: pytest.Config, option: str) -> range:
     return range(first, first + config.getoption(option))
 
 
-@pytest.fixture(autouse=True)
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def float32() -> Iterator[None]:
     """The automatic precision is float32 in tests, whatever the processor: they compare with references."""
-    monkeypatch.setattr("hdemucs.apply.precision.cpu_has_bfloat16", bool)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("hdemucs.apply.precision.cpu_has_bfloat16", bool)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -337,5 +337,5 @@ def _result(outcome: TrackOutcome, precision: str) -> str:
     seconds = "" if outcome.seconds is None else f" {outcome.seconds:.1f} s"
     down = f"{-20 * math.log10(outcome.gain or 1.0):.1f}"
     turned_down = "" if float(down) == 0 else f", turned down {down} dB"
-    computed = f" in {precision}" if outcome.status == "written" else ""
+    computed = f", computed in {precision}" if outcome.status == "written" else ""
     return f"{outcome.status}{seconds}{computed}{turned_down}"

@@ -15,7 +15,7 @@ FAKE = torch.device("xpu")
 class SmallMemory(nn.Module):
     """One source, the mixture itself; more than `capacity` samples at once do not fit into its device.
 
-    A copy of it, as it is made for the CPU, is not limited.
+    A deep copy of it, as it is made for the CPU, is not limited; shallow ones share its memory.
     """
 
     sources = ("one",)
@@ -27,7 +27,7 @@ class SmallMemory(nn.Module):
 
     def __init__(self, capacity: float, context: int = 0) -> None:
         super().__init__()
-        self.capacity = capacity
+        self.memory = [capacity]
         self.context = context
         self.weight = nn.Parameter(torch.ones(()))
         self.batches: list[tuple[int, int]] = []
@@ -42,7 +42,7 @@ class SmallMemory(nn.Module):
     def forward(self, mix: Tensor) -> Tensor:
         with self.lock:
             self.batches.append((mix.shape[0], mix.shape[-1]))
-        if mix.shape[0] * mix.shape[-1] > self.capacity:
+        if mix.shape[0] * mix.shape[-1] > self.memory[0]:
             raise torch.OutOfMemoryError("out of memory. Tried to allocate 2 GiB")
         return self.weight * mix[:, None]
 

@@ -1,5 +1,6 @@
 """Memory that runs out: smaller batches, shorter segments, then the CPU, each said, without a seam."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def test_what_is_done_is_not_done_again(accelerator: torch.device) -> None:
     stream = apply(model, [MIX], Options(device=accelerator, overlap=0), notice=notices.append)  # type: ignore[arg-type]
     blocks = [next(stream)]
     before = len(model.batches)
-    model.capacity = 0
+    model.memory[0] = 0
     blocks += stream
     torch.testing.assert_close(torch.cat(blocks, -1), MIX[None], rtol=0, atol=1e-6)
     assert before >= 1
@@ -105,13 +106,13 @@ def test_the_stems_say_so(accelerator: torch.device, monkeypatch: pytest.MonkeyP
     model = tiny_network()
     mix = MIX.expand(2, -1)
     expected = Separator(model).separate(mix, TINY_RATE)
-    original = model.forward
+    on_cpu = copy.deepcopy(model)
 
     def forward(mix: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(model, "forward", forward)
-    monkeypatch.setattr(devices, "copy_to", lambda network, device: original)
+    monkeypatch.setattr(devices, "copy_to", lambda network, device: on_cpu)
     stems = Separator(model, device="xpu").separate(mix, TINY_RATE)
     assert stems.warnings == ("<samples>: xpu ran out of memory: the rest is separated on the CPU",)
     assert all(torch.equal(stems[name], expected[name]) for name in expected)

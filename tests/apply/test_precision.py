@@ -38,7 +38,7 @@ def test_stems_in_bfloat16_are_alike() -> None:
     mix = torch.randn(2, 4 * 44100, generator=generator).cumsum(-1) / 100
     model = load_model("hdemucs_small")
     exact, fast = (
-        hdemucs.separate(mix, 44100, model=model, precision=precision)  # type: ignore[arg-type]
+        hdemucs.separate(mix, 44100, model=model, precision=precision)
         for precision in ("float32", "bfloat16")
     )
     again = hdemucs.separate(mix, 44100, model=model, precision="bfloat16")

@@ -36,7 +36,7 @@ def test_output_is_a_line_for_each_track_and_file(separate: Run, song: Path, tmp
     missing = tmp_path / "missing.wav"
     result = separate(song, missing)
     stems = [f"  {tmp_path}/out/tiny/song/{name}.wav" for name in SOURCES]
-    assert result.out.splitlines() == [f"{song}: written 2.6 s", *stems]
+    assert result.out.splitlines() == [f"{song}: written 2.6 s, computed in float32", *stems]
     complaint, count = result.err.splitlines()
     assert str(missing) in complaint
     assert count == "1 of 2 tracks failed"
@@ -70,7 +70,7 @@ def test_lines_are_broken_between_words_only(
     folder, files = f"stems/tiny/{name}/", [f"{stem}.wav" for stem in SOURCES]
     # Where a path is longer than a line, the folder is printed once.
     paths = [folder + file for file in files] if width == 120 else [folder, *files]
-    wanted = " ".join([f"{name}.wav: written 0.5 s", *paths])
+    wanted = " ".join([f"{name}.wav: written 0.5 s, computed in float32", *paths])
     assert text.replace("/ ", "/") == wanted.replace("/ ", "/")
 
 
